@@ -1,0 +1,11 @@
+//! netdrop-exporter: which packets the kernel drops and why, and which links lost carrier.
+//!
+//! The modules are public so that tests and benchmarks can use them; this is not a stable API.
+
+pub mod cli;
+pub mod devices;
+pub mod drops;
+pub mod metrics;
+pub mod privileges;
+pub mod process;
+pub mod web;
