@@ -13,7 +13,7 @@ pub const DROPS_B: &str = "DROPS_B";
 pub const NAMES: &str = "NAMES";
 /// `PERCPU_ARRAY` of `u64` packets, indexed by [`Unattributed`].
 pub const UNATTRIBUTED: &str = "UNATTRIBUTED";
-/// The section that holds the index of the map being written, a `u32` that is 0 or 1.
+/// The section that holds the index of the map being written, a `u64` that is 0 or 1.
 pub const ACTIVE_SECTION: &str = ".bss";
 /// The tracepoint, as BTF and the kernel name it.
 pub const TRACEPOINT: &str = "kfree_skb";

@@ -1,1 +1,210 @@
-//! Stub.
+//! Loads the BPF program, with the constants of the running kernel, and attaches it.
+
+use std::{
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::Map,
+    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
+};
+use netdrop_ebpf::{
+    ACTIVE_SECTION, DROPS_A, DROPS_B, NAMES, PROBE_RX_SK, PROGRAM, PROGRAM_RX_SK, TRACEPOINT,
+    UNATTRIBUTED,
+};
+
+use super::{
+    btf::{self, BtfError, TracepointArgs},
+    drain::Maps,
+};
+use crate::privileges;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netdrop.bpf.o"));
+
+/// Where the program expects its arguments (`exporter-ebpf/src/program.rs`).
+const REASON_ARGUMENT: usize = 2;
+const RX_SK_ARGUMENT: usize = 3;
+
+/// What the program must know of the running kernel.
+pub struct Kernel {
+    /// Values of the program's globals: offsets of fields, in bytes.
+    pub offsets: Vec<(&'static str, u32)>,
+    /// Which arguments the tracepoint has.
+    pub args: TracepointArgs,
+}
+
+impl Kernel {
+    /// Reads it from the kernel's BTF.
+    ///
+    /// # Errors
+    ///
+    /// The BTF lacks something, which the error names.
+    pub fn from_btf(btf: &btf_rs::Btf) -> Result<Self, BtfError> {
+        Ok(Self { offsets: btf::offsets(btf)?, args: btf::tracepoint_args(btf)? })
+    }
+}
+
+/// The program, attached to the tracepoint until this is dropped.
+pub struct Attached {
+    program: OwnedFd,
+    _link: BtfTracePointLink,
+}
+
+/// What the kernel counts about the program itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunStats {
+    /// Drops that the kernel did not show to the program, because they happened in an interrupt
+    /// while it ran on that CPU (5.12 and later; the kernel skips since 6.1).
+    pub recursion_misses: u64,
+    /// Runs, and the time they took; 0 unless `kernel.bpf_stats_enabled` is set.
+    pub runs: u64,
+    /// See `runs`.
+    pub run_time: Duration,
+}
+
+/// Loads and attaches the program, with `max_entries` elements in each map.
+///
+/// # Errors
+///
+/// The kernel refuses; the error names missing capabilities where they are the cause.
+pub fn attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Maps)> {
+    try_attach(kernel, max_entries).map_err(|error| match privileges::missing_for_bpf() {
+        Some(missing) => error.context(missing),
+        None => error,
+    })
+}
+
+fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Maps)> {
+    let mut ebpf = load_maps(kernel, max_entries).context("create the BPF maps")?;
+    let btf = Btf::from_sys_fs().context("read the kernel's BTF")?;
+    let name = if may_read_rx_sk(&mut ebpf, kernel, &btf) { PROGRAM_RX_SK } else { PROGRAM };
+    log::debug!("using the BPF program {name}");
+
+    let program = program(&mut ebpf, name)?;
+    program.load(TRACEPOINT, &btf).context("load the BPF program")?;
+    let link = program.attach().context("attach to the tracepoint kfree_skb")?;
+    let link = program.take_link(link)?;
+    let program = program.fd()?.as_fd().try_clone_to_owned()?;
+    let maps = Maps {
+        drops: [take_map(&mut ebpf, DROPS_A)?, take_map(&mut ebpf, DROPS_B)?],
+        names: take_map(&mut ebpf, NAMES)?,
+        unattributed: take_map(&mut ebpf, UNATTRIBUTED)?,
+        active: take_map(&mut ebpf, ACTIVE_SECTION)?,
+    };
+    Ok((Attached { program, _link: link }, maps))
+}
+
+fn load_maps(kernel: &Kernel, max_entries: u32) -> anyhow::Result<Ebpf> {
+    let has_reason = u32::from(kernel.args.reason == Some(REASON_ARGUMENT));
+    let mut loader = EbpfLoader::new();
+    // `true`: a name that the object lacks is an error, not ignored.
+    loader.override_global("HAS_REASON", &has_reason, true);
+    for (name, offset) in &kernel.offsets {
+        loader.override_global(name, offset, true);
+    }
+    for map in [DROPS_A, DROPS_B, NAMES] {
+        loader.map_max_entries(map, max_entries);
+    }
+    Ok(loader.load(OBJECT)?)
+}
+
+/// Whether `rx_sk` is there and the verifier knows that it may be NULL.
+///
+/// Some kernels from 6.11 to 6.13 do not tell it so. There the verifier removes the program's
+/// check for NULL, and the first drop without a socket crashes the kernel (CVE-2025-21852). Such a
+/// kernel accepts a program that reads `rx_sk` without a check; a fixed one rejects it.
+fn may_read_rx_sk(ebpf: &mut Ebpf, kernel: &Kernel, btf: &Btf) -> bool {
+    if kernel.args.rx_sk != Some(RX_SK_ARGUMENT) {
+        return false;
+    }
+    let Ok(probe) = program(ebpf, PROBE_RX_SK) else {
+        return false;
+    };
+    match probe.load(TRACEPOINT, btf) {
+        // Only this rejection proves it: one for another reason says nothing about the pointer.
+        Err(ProgramError::LoadError { verifier_log, .. }) => {
+            verifier_log.to_string().contains("or_null")
+        }
+        Err(_) => false,
+        Ok(()) => {
+            log::info!("this kernel takes the tracepoint's socket for never NULL: not reading it");
+            if let Err(e) = probe.unload() {
+                log::debug!("cannot unload the probe: {e}");
+            }
+            false
+        }
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut BtfTracePoint> {
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| anyhow!("the BPF object has no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<OwnedFd> {
+    let map = ebpf.take_map(name).ok_or_else(|| anyhow!("the BPF object has no map {name}"))?;
+    let (Map::PerCpuHashMap(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::Array(data)) =
+        &map
+    else {
+        return Err(anyhow!("map {name} of the BPF object has an unexpected type"));
+    };
+    Ok(data.fd().as_fd().try_clone_to_owned()?)
+}
+
+impl Attached {
+    /// Reads what the kernel counts about the program, from `<procfs>/self/fdinfo`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn run_stats(&self, procfs: &Path) -> anyhow::Result<RunStats> {
+        let path = procfs.join(format!("self/fdinfo/{}", self.program.as_raw_fd()));
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("read {}", path.display()))?;
+        Ok(parse_fdinfo(&text))
+    }
+}
+
+/// Parses lines such as `recursion_misses:\t12` (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
+/// What an older kernel does not have counts as 0.
+fn parse_fdinfo(text: &str) -> RunStats {
+    let value = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+            .unwrap_or(0)
+    };
+    RunStats {
+        recursion_misses: value("recursion_misses"),
+        runs: value("run_cnt"),
+        run_time: Duration::from_nanos(value("run_time_ns")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fdinfo_of_a_program_is_read() {
+        let text = "pos:\t0\nprog_type:\t26\nrun_time_ns:\t1500\nrun_cnt:\t12\nrecursion_misses:\t3\n";
+        let expected = RunStats {
+            recursion_misses: 3,
+            runs: 12,
+            run_time: Duration::from_nanos(1500),
+        };
+        assert_eq!(parse_fdinfo(text), expected);
+    }
+
+    #[test]
+    fn fdinfo_of_an_old_or_odd_kernel_counts_as_zero() {
+        for text in ["", "run_cnt", "run_cnt:", "run_cnt:\tmany\n", "recursion_misses_x:\t4"] {
+            assert_eq!(parse_fdinfo(text), RunStats::default(), "{text:?}");
+        }
+    }
+}
