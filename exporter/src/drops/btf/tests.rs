@@ -1,0 +1,336 @@
+//! Against real kernels: `tests/fixtures/btf/README.md` says which and how they were taken.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        include_bytes!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/btf/",
+            $name,
+            ".btf"
+        ))
+    };
+}
+
+const V5_10: &[u8] = fixture!("5.10");
+const V6_1: &[u8] = fixture!("6.1");
+const V6_12: &[u8] = fixture!("6.12");
+const V6_18: &[u8] = fixture!("6.18");
+const V7_2: &[u8] = fixture!("7.2");
+
+fn btf(bytes: &[u8]) -> Btf {
+    Btf::from_bytes(bytes).unwrap()
+}
+
+/// Replaces every `from` by `to`, of the same length, so that the result is valid BTF again.
+fn patch(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut patched = bytes.to_vec();
+    let places: Vec<usize> = (0..bytes.len())
+        .filter(|&i| bytes[i..].starts_with(from))
+        .collect();
+    assert!(!places.is_empty(), "nothing to patch");
+    for place in places {
+        patched[place..place + from.len()].copy_from_slice(to);
+    }
+    patched
+}
+
+/// What gcc's `offsetof` says about `bpftool btf dump file vmlinux format c`, and pahole for the
+/// bitfield that `reg_state` is on 5.10 and 6.1.
+#[test]
+fn offsets_are_those_that_a_c_compiler_finds() {
+    #[rustfmt::skip]
+    let expected = [
+        ("SKB_DEV",       [  16,   16,   16,   16,   16]),
+        ("SKB_SK",        [  24,   24,   24,   24,   24]),
+        ("SKB_IIF",       [ 144,  144,  148,  144,  148]),
+        ("SKB_LEN",       [ 112,  112,  112,  112,  112]),
+        ("DEV_IFINDEX",   [ 256,  216,  224,  224,  224]),
+        ("DEV_NAME",      [   0,    0,  304,  280,  288]),
+        ("DEV_NET",       [1264, 1272,  280,  264,  264]),
+        ("DEV_STATE",     [  64,   56,  168,  168,  168]),
+        ("DEV_FLAGS",     [ 528,  192,  176,  176,  176]),
+        ("DEV_REG_STATE", [1240, 1248, 1368, 1312, 1472]),
+        ("DEV_TX",        [ 960,  960,   24,   24,   24]),
+        ("TXQ_DEV",       [   0,    0,    0,    0,    0]),
+        ("NET_INUM",      [ 136,  144,  136,  176,  280]),
+        ("SK_FAMILY",     [  16,   16,   16,   16,   16]),
+        ("SK_STATE",      [  18,   18,   18,   18,   18]),
+        ("SK_NET",        [  48,   48,   48,   48,   48]),
+        ("SK_TYPE",       [ 538,  514,  572,  534,  542]),
+        ("SK_PROTOCOL",   [ 540,  516,  574,  532,  540]),
+    ];
+    for (kernel, bytes) in [V5_10, V6_1, V6_12, V6_18, V7_2].into_iter().enumerate() {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, at)| (*name, at[kernel]))
+            .collect();
+        assert_eq!(offsets(&btf(bytes)).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_missing_field_is_named() {
+    let renamed = patch(V6_12, b"\0reg_state\0", b"\0reg_store\0");
+    let error = offsets(&btf(&renamed)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the kernel's BTF has no field net_device.reg_state"
+    );
+
+    let renamed = patch(V6_12, b"\0skc_net\0", b"\0skc_ten\0");
+    let error = offsets(&btf(&renamed)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the kernel's BTF has no field sock.__sk_common.skc_net.net"
+    );
+}
+
+#[test]
+fn a_field_of_another_size_is_refused() {
+    let grown = field("SKB_LEN", "sk_buff.len", 8);
+    assert_eq!(
+        offset(&btf(V6_12), &grown).unwrap_err().to_string(),
+        "in the kernel's BTF, field sk_buff.len has 32 bits and not 64"
+    );
+    let bit = field("SKB_CLONED", "sk_buff.cloned", 1);
+    assert_eq!(
+        offset(&btf(V6_12), &bit).unwrap_err().to_string(),
+        "in the kernel's BTF, field sk_buff.cloned has 1 bits and not 8"
+    );
+}
+
+#[test]
+fn a_bitfield_across_two_bytes_is_refused() {
+    // A member of a struct with bitfields: the width in the high 8 bits, the bit offset below.
+    let member = |bit_offset: u32| (8 << 24 | bit_offset).to_le_bytes();
+    let moved = patch(V6_1, &member(1248 * 8), &member(1248 * 8 + 1));
+    assert_eq!(
+        offsets(&btf(&moved)).unwrap_err().to_string(),
+        "in the kernel's BTF, field net_device.reg_state does not start at a byte"
+    );
+}
+
+#[test]
+fn of_structs_with_one_name_the_one_with_the_field_counts() {
+    let two = btf(&patch(V6_12, b"\0idr\0", b"\0net\0"));
+    assert_eq!(two.resolve_ids_by_name("net").unwrap().len(), 2);
+    assert_eq!(offsets(&two).unwrap(), offsets(&btf(V6_12)).unwrap());
+}
+
+#[test]
+fn arguments_are_told_by_their_types() {
+    let args = |bytes| tracepoint_args(&btf(bytes)).unwrap();
+    let all = TracepointArgs {
+        reason: Some(2),
+        rx_sk: Some(3),
+    };
+    assert_eq!(args(V5_10), TracepointArgs::default());
+    assert_eq!(
+        args(V6_1),
+        TracepointArgs {
+            reason: Some(2),
+            rx_sk: None
+        }
+    );
+    assert_eq!([args(V6_12), args(V6_18), args(V7_2)], [all; 3]);
+}
+
+#[test]
+fn a_reason_that_is_a_plain_number_is_found() {
+    let renamed = btf(&patch(
+        V6_12,
+        b"\0skb_drop_reason\0",
+        b"\0skb_drop_number\0",
+    ));
+    let args = tracepoint_args(&renamed).unwrap();
+    assert_eq!(
+        args,
+        TracepointArgs {
+            reason: Some(2),
+            rx_sk: Some(3)
+        }
+    );
+}
+
+#[test]
+fn a_kernel_without_the_tracepoint_is_an_error() {
+    let error = |from: &[u8], to: &[u8]| {
+        tracepoint_args(&btf(&patch(V6_12, from, to)))
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        error(b"\0btf_trace_kfree_skb\0", b"\0btf_trace_kfree_bks\0"),
+        "the kernel's BTF has no tracepoint kfree_skb (its typedef btf_trace_kfree_skb)"
+    );
+    assert_eq!(
+        error(b"\0sk_buff\0", b"\0sk_fubb\0"),
+        "the tracepoint kfree_skb does not begin with (struct sk_buff *, void *)"
+    );
+}
+
+#[test]
+fn reason_numbers_are_those_of_the_kernel_that_runs() {
+    let label = |bytes, reason| reason_names(&btf(bytes)).label(reason).into_owned();
+    assert_eq!(label(V6_1, 45), "QDISC_DROP");
+    assert_eq!(label(V6_12, 57), "QDISC_DROP");
+    assert_eq!(label(V6_18, 64), "QDISC_DROP");
+    assert_eq!(label(V7_2, 64), "QDISC_DROP");
+    assert_eq!(label(V6_1, 1), "NOT_SPECIFIED");
+    assert_eq!(label(V6_12, 1), "SKB_CONSUMED");
+    assert_eq!(label(V6_12, 2), "NOT_SPECIFIED");
+    assert_eq!(label(V7_2, 0), "SKB_NOT_DROPPED_YET");
+    assert_eq!(label(V7_2, 0x3_0002), "QDISC_DROP_OVERLIMIT");
+    assert!(reason_names(&btf(V5_10)).is_empty());
+}
+
+#[test]
+fn every_number_below_the_end_has_a_name_and_no_marker_has() {
+    for (bytes, core, subsystem) in [
+        (V6_1, 65, 0),
+        (V6_12, 104, 0),
+        (V6_18, 128, 0),
+        (V7_2, 126, 9),
+    ] {
+        let names = reason_names(&btf(bytes));
+        let mut numbers: Vec<u32> = names.iter().map(|(reason, _)| reason).collect();
+        numbers.sort_unstable();
+        let expected: Vec<u32> = (0..core).chain((0x3_0001..).take(subsystem)).collect();
+        assert_eq!(numbers, expected);
+        let is_odd =
+            |name: &str| name.starts_with('_') || name.ends_with("_MAX") || name.contains("SUBSYS");
+        assert_eq!(names.iter().find(|(_, name)| is_odd(name)), None);
+    }
+}
+
+#[test]
+fn an_unknown_reason_is_shown_as_its_number() {
+    let names = reason_names(&btf(V6_12));
+    assert_eq!(names.label(0x3002a), "0x0003002a");
+    assert_eq!(names.label(104), "0x00000068");
+    assert_eq!(names.label(u32::MAX), "0xffffffff");
+}
+
+#[test]
+fn modules_add_their_reasons() {
+    let read = |kernel, modules: [(&str, &[u8]); 2]| {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in modules {
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        // None of these has names to give, and none is in the way of those that have.
+        fs::write(dir.path().join("vmlinux"), kernel).unwrap();
+        fs::write(dir.path().join("broken"), b"\x9f\xeb\x01 _drop_reason\0").unwrap();
+        fs::write(dir.path().join("empty"), b"").unwrap();
+        fs::create_dir(dir.path().join("directory")).unwrap();
+        module_reason_names(&btf(kernel), dir.path())
+    };
+
+    let v6_12 = read(
+        V6_12,
+        [
+            ("openvswitch", fixture!("6.12-openvswitch")),
+            ("mac80211", fixture!("6.12-mac80211")),
+        ],
+    );
+    assert_eq!(v6_12.label(0x3_0003), "OVS_DROP_EXPLICIT");
+    assert_eq!(v6_12.label(0x1_0000), "RX_DROP_UNUSABLE");
+    assert_eq!(v6_12.label(0x1_0004), "RX_DROP_U_DUP");
+    assert_eq!(v6_12.label(0x2_0001), "RX_DROP_M_UNEXPECTED_4ADDR_FRAME");
+    // __OVS_DROP_REASON, OVS_DROP_MAX, and the core numbers that mac80211 repeats.
+    for marker in [0x3_0000, 0x3_000c, 0, 1] {
+        assert_eq!(v6_12.label(marker), format!("{marker:#010x}"));
+    }
+
+    let v7_2 = read(
+        V7_2,
+        [
+            ("openvswitch", fixture!("7.2-openvswitch")),
+            ("mac80211", fixture!("7.2-mac80211")),
+        ],
+    );
+    assert_eq!(v7_2.label(0x2_0003), "OVS_DROP_EXPLICIT");
+    assert_eq!(v7_2.label(0x1_0004), "RX_DROP_U_DUP");
+}
+
+#[test]
+fn a_name_that_is_known_is_not_replaced_by_a_modules() {
+    let module = Btf::from_split_bytes(fixture!("6.12-openvswitch"), &btf(V6_12)).unwrap();
+    let mut names = reason_names(&btf(V7_2));
+    names.merge(reason_names(&module));
+    assert_eq!(names.label(0x3_0001), "QDISC_DROP_GENERIC");
+}
+
+#[test]
+fn a_kernel_without_btf_is_told_what_it_needs() {
+    let sysfs = tempfile::tempdir().unwrap();
+    let error = open_vmlinux(sysfs.path()).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "no BTF at {}/kernel/btf/vmlinux (the kernel needs CONFIG_DEBUG_INFO_BTF=y)",
+            sysfs.path().display()
+        )
+    );
+    assert!(module_reason_names(&btf(V6_12), &sysfs.path().join("kernel/btf")).is_empty());
+}
+
+#[test]
+fn a_mapped_file_reads_like_its_bytes() {
+    let sysfs = tempfile::tempdir().unwrap();
+    fs::create_dir_all(sysfs.path().join("kernel/btf")).unwrap();
+    fs::write(sysfs.path().join("kernel/btf/vmlinux"), V7_2).unwrap();
+    fs::write(
+        sysfs.path().join("kernel/btf/mac80211"),
+        fixture!("7.2-mac80211"),
+    )
+    .unwrap();
+
+    let mapped = open_vmlinux(sysfs.path()).unwrap();
+    assert_eq!(offsets(&mapped).unwrap(), offsets(&btf(V7_2)).unwrap());
+    assert_eq!(
+        tracepoint_args(&mapped).unwrap(),
+        tracepoint_args(&btf(V7_2)).unwrap()
+    );
+    assert_eq!(reason_names(&mapped), reason_names(&btf(V7_2)));
+    let modules = module_reason_names(&mapped, &sysfs.path().join("kernel/btf"));
+    assert_eq!(modules.label(0x1_0004), "RX_DROP_U_DUP");
+
+    fs::write(sysfs.path().join("kernel/btf/vmlinux"), &V7_2[..1000]).unwrap();
+    let error = open_vmlinux(sysfs.path()).err().unwrap();
+    assert!(
+        error.to_string().starts_with("cannot read the BTF at "),
+        "{error}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn truncated_btf_is_an_error(length in 0..V6_12.len()) {
+        prop_assert!(Btf::from_bytes(&V6_12[..length]).is_err());
+    }
+
+    #[test]
+    fn damaged_btf_does_not_panic(
+        damage in prop::collection::vec((0..V6_1.len(), any::<u8>()), 1..64),
+    ) {
+        let mut bytes = V6_1.to_vec();
+        for (place, byte) in damage {
+            bytes[place] = byte;
+        }
+        if let Ok(btf) = Btf::from_bytes(&bytes) {
+            drop((offsets(&btf), tracepoint_args(&btf), reason_names(&btf)));
+        }
+    }
+}
