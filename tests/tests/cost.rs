@@ -29,6 +29,7 @@ const ROUNDS: usize = 11;
 const LIMIT: f64 = 1.2;
 
 #[test]
+#[ignore = "needs root and the bench object: run by tests/run.sh bench"]
 fn the_program_costs_at_most_a_fifth_more_than_a_bare_update() {
     let _stats = enable_stats(Stats::RunTime).unwrap();
     let here = Namespace::new();

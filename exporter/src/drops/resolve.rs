@@ -249,3 +249,110 @@ impl DeviceNames {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drops::netns::Scope;
+
+    const FOREIGN: u32 = 7;
+
+    fn resolver(scope: Scope, filter: DeviceFilter) -> Resolver {
+        let namespaces = Namespaces::open("/proc".as_ref(), scope).unwrap();
+        let devices = DeviceNames::new(Devices::open().unwrap(), filter);
+        let names = Names::new(Reasons::new(None, "/sys".into()), devices, namespaces);
+        Resolver { symbols: None, names }
+    }
+
+    fn own(resolver: &Resolver) -> u32 {
+        resolver.names.namespaces.own()
+    }
+
+    fn key(netns: u32, ifindex: u32, name_tag: u16) -> DropKey {
+        DropKey { netns, ifindex, name_tag, ..DropKey::default() }
+    }
+
+    fn named(key: &DropKey, name: &str) -> (NameKey, DeviceName) {
+        let mut bytes = DeviceName::default();
+        bytes.0[..name.len()].copy_from_slice(name.as_bytes());
+        let DropKey { netns, ifindex, name_tag, .. } = *key;
+        (NameKey { netns, ifindex, name_tag: name_tag.into() }, bytes)
+    }
+
+    /// (netns, device) of each key.
+    fn places(
+        resolver: &mut Resolver,
+        keys: &[DropKey],
+        names: &[(NameKey, DeviceName)],
+    ) -> Vec<(String, String)> {
+        let drained: Vec<_> = keys.iter().map(|key| (*key, DropCount::default())).collect();
+        resolver
+            .resolve(&drained, names, Instant::now())
+            .into_iter()
+            .map(|drops| (drops.labels.netns.to_string(), drops.labels.device.to_string()))
+            .collect()
+    }
+
+    fn place(netns: &str, device: &str) -> (String, String) {
+        (netns.to_owned(), device.to_owned())
+    }
+
+    #[test]
+    fn both_names_of_a_renamed_device_get_their_own_drops() {
+        let mut resolver = resolver(Scope::Own, DeviceFilter::All);
+        let (before, after) = (key(own(&resolver), 90, 1), key(own(&resolver), 90, 2));
+        let names = [named(&before, "old"), named(&after, "new")];
+        assert_eq!(
+            places(&mut resolver, &[before, after], &names),
+            [place("host", "old"), place("host", "new")]
+        );
+    }
+
+    #[test]
+    fn a_name_may_come_one_drain_before_its_key_but_not_two() {
+        let mut resolver = resolver(Scope::Own, DeviceFilter::All);
+        let key = key(own(&resolver), u32::MAX >> 1, 1);
+        let name = [named(&key, "veth9")];
+        assert_eq!(places(&mut resolver, &[], &name), []);
+        assert_eq!(places(&mut resolver, &[key], &[]), [place("host", "veth9")]);
+        assert_eq!(places(&mut resolver, &[key], &[]), [place("host", "")]);
+    }
+
+    #[test]
+    fn an_index_without_a_name_gets_the_name_that_it_has_now() {
+        let mut resolver = resolver(Scope::Own, DeviceFilter::All);
+        let lo = key(own(&resolver), 1, 0);
+        assert_eq!(places(&mut resolver, &[lo], &[]), [place("host", "lo")]);
+    }
+
+    #[test]
+    fn other_namespaces_are_told_apart_only_when_asked() {
+        let key = key(FOREIGN, 1, 1);
+        let name = [named(&key, "eth0")];
+        let mut own = resolver(Scope::Own, DeviceFilter::All);
+        assert_eq!(places(&mut own, &[key], &name), [place("other", "")]);
+        let mut all = resolver(Scope::All("/nonexistent".into()), DeviceFilter::All);
+        assert_eq!(places(&mut all, &[key], &name), [place("7", "eth0")]);
+    }
+
+    #[test]
+    fn an_excluded_device_is_other_and_no_place_at_all_stays_empty() {
+        let filter = DeviceFilter::Exclude(regex::Regex::new("^lo$").unwrap());
+        let mut resolver = resolver(Scope::Own, filter);
+        let keys = [key(own(&resolver), 1, 0), key(own(&resolver), 0, 0), key(0, 5, 0)];
+        assert_eq!(
+            places(&mut resolver, &keys, &[]),
+            [place("host", "other"), place("host", ""), place("", "")]
+        );
+    }
+
+    #[test]
+    fn states_and_links_that_a_later_kernel_invents_are_still_counted() {
+        let mut resolver = resolver(Scope::Own, DeviceFilter::All);
+        let key = DropKey { state: 200, link: 200, ..DropKey::default() };
+        let count = DropCount { packets: 3, bytes: 9 };
+        let drops = resolver.resolve(&[(key, count)], &[], Instant::now());
+        assert_eq!((drops[0].labels.state, drops[0].link), ("", Link::Unknown));
+        assert_eq!((drops[0].packets, drops[0].bytes), (3, 9));
+    }
+}

@@ -39,6 +39,11 @@ impl ReasonNames {
         self.0.iter().map(|(&reason, name)| (reason, name.as_str()))
     }
 
+    /// Whether this number has a name.
+    pub fn contains(&self, reason: u32) -> bool {
+        self.0.contains_key(&reason)
+    }
+
     /// True on kernels without drop reasons, before 5.17.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
