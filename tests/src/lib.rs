@@ -1,1 +1,30 @@
-//! Harness of the end-to-end tests.
+//! Harness of the end-to-end tests: namespaces, a bounded sender, the exporter as a child process,
+//! and witnesses that are not our own code.
+//!
+//! Everything here is a guard: what a test creates is gone when the guard is dropped, also after a panic.
+//! A harness function that cannot do its work panics with the command or path that failed, because
+//! for a test there is nothing else to do about it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed step of a test ends the test, with the step's name"
+)]
+
+pub mod exporter;
+pub mod http;
+pub mod launch;
+pub mod metrics;
+pub mod netns;
+pub mod room;
+pub mod send;
+mod sys;
+pub mod tracefs;
+pub mod wait;
+
+pub use exporter::Exporter;
+pub use metrics::Metrics;
+pub use netns::Namespace;
+pub use room::Room;
+pub use send::Flood;
+pub use tracefs::Witness;
+pub use wait::{poll_for, wait_until};

@@ -1,0 +1,242 @@
+//! Starting the exporter: where, as whom, with which flags, and how its end is waited for.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tempfile::TempDir;
+
+use crate::exporter::{Ended, Exporter};
+use crate::http;
+use crate::netns::{Handle, Namespace};
+use crate::wait::{SOON, poll_for, try_poll};
+
+const BINARY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../target/release/netdrop-exporter"
+);
+
+/// What the exporter logs in front of each address that it listens on.
+const LISTENING: &str = "listening on http://";
+
+/// Becomes `nobody` and gives every capability up for good (setpriv(1)).
+const AS_NOBODY: [&str; 7] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--inh-caps=-all",
+    "--ambient-caps=-all",
+    "--bounding-set=-all",
+];
+
+/// How to start the exporter.
+#[derive(Debug, Default)]
+pub struct Launch {
+    arguments: Vec<String>,
+    namespace: Option<(String, Handle)>,
+    wrapper: Vec<String>,
+    as_nobody: bool,
+}
+
+/// The child process and the thread that collects its log; killed on drop.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    // Where the binary is, when it had to be copied.
+    _copy: Option<TempDir>,
+}
+
+impl Launch {
+    /// Adds flags.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|&word| word.to_owned()));
+        self
+    }
+
+    /// Runs it inside a namespace, with a `/sys` that shows this namespace (`ip netns exec`).
+    #[must_use]
+    pub fn namespace(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some((namespace.name().to_owned(), namespace.handle()));
+        self
+    }
+
+    /// Runs it as `nobody` without any capability.
+    #[must_use]
+    pub fn as_nobody(mut self) -> Self {
+        self.as_nobody = true;
+        self
+    }
+
+    /// Runs it by a command that ends in executing its arguments, such as `unshare -m`.
+    #[must_use]
+    pub fn wrapper(mut self, command: &[&str]) -> Self {
+        self.wrapper = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Starts it and waits until `/-/ready` answers 200.
+    pub fn start(mut self) -> Exporter {
+        if !self
+            .arguments
+            .iter()
+            .any(|flag| flag.starts_with("--web.listen-address"))
+        {
+            self.arguments
+                .push("--web.listen-address=127.0.0.1:0".to_owned());
+        }
+        let mut process = self.spawn();
+        let address = poll_for("the exporter listens", SOON, || {
+            let status = process.child.try_wait().unwrap();
+            // The address first: it may have been the last word before the end.
+            let address = listening_address(&process.log());
+            assert!(
+                address.is_some() || status.is_none(),
+                "the exporter ended: {status:?}"
+            );
+            address
+        });
+        let namespace = self.namespace.map(|(_, handle)| handle);
+        poll_for("the exporter is ready", SOON, || {
+            let answer = inside(namespace.as_ref(), || {
+                http::try_request(address, "GET", "/-/ready", &[])
+            });
+            answer.ok().filter(|response| response.status == 200)
+        });
+        Exporter {
+            process,
+            address,
+            namespace,
+        }
+    }
+
+    /// Starts it and waits for its end, which the test expects without a signal.
+    pub fn run(self) -> Ended {
+        self.spawn().end()
+    }
+
+    fn spawn(&self) -> Process {
+        let (binary, copy) = self.binary();
+        let mut words = Vec::new();
+        if let Some((name, _)) = &self.namespace {
+            words.extend(["ip", "netns", "exec", name]);
+        }
+        words.extend(self.wrapper.iter().map(String::as_str));
+        if self.as_nobody {
+            words.extend(AS_NOBODY);
+        }
+        words.push(binary.to_str().unwrap());
+        words.extend(self.arguments.iter().map(String::as_str));
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {words:?}: {error}"));
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let filled = Arc::clone(&log);
+        let reader = thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut log = filled.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Process {
+            child,
+            log,
+            reader: Some(reader),
+            _copy: copy,
+        }
+    }
+
+    /// The binary, copied to where `nobody` may read it if need be: a clone often lies in a private home.
+    fn binary(&self) -> (PathBuf, Option<TempDir>) {
+        let built =
+            env::var_os("NETDROP_EXPORTER_BIN").map_or_else(|| BINARY.into(), PathBuf::from);
+        assert!(
+            built.is_file(),
+            "there is no exporter at {}: run cargo build --release, or set NETDROP_EXPORTER_BIN",
+            built.display()
+        );
+        if !self.as_nobody {
+            return (built, None);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let copy = directory.path().join("netdrop-exporter");
+        fs::copy(&built, &copy).unwrap();
+        fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+        (copy, Some(directory))
+    }
+}
+
+impl Process {
+    /// What it has written to standard error so far.
+    pub(crate) fn log(&self) -> String {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Waits for the end of the process and of its log.
+    pub(crate) fn end(&mut self) -> Ended {
+        let ended = try_poll(SOON, || self.child.try_wait().unwrap());
+        let status: ExitStatus =
+            ended.unwrap_or_else(|| panic!("the exporter did not end within {SOON:?}"));
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        Ended {
+            code: status.code(),
+            log: self.log(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait()
+            && let Err(error) = self.child.kill().and_then(|()| self.child.wait())
+        {
+            eprintln!("cannot kill the exporter: {error}");
+        }
+        if thread::panicking() {
+            eprintln!("--- log of the exporter ---\n{}---", self.log());
+        }
+    }
+}
+
+fn listening_address(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once(LISTENING)?;
+    // A line still being written may end within the port.
+    let (address, _) = rest.split_once('\n')?;
+    address
+        .split_whitespace()
+        .next()?
+        .trim_end_matches('/')
+        .parse()
+        .ok()
+}
+
+/// Does something in a namespace, or here without one.
+pub(crate) fn inside<T: Send>(namespace: Option<&Handle>, work: impl FnOnce() -> T + Send) -> T {
+    match namespace {
+        Some(namespace) => namespace.enter(work),
+        None => work(),
+    }
+}

@@ -1,0 +1,239 @@
+//! Network namespaces and veth pairs that vanish with their guard (ip-netns(8), veth(4)).
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::panic;
+use std::path::PathBuf;
+use std::process::{self, Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::wait::{SOON, wait_until};
+
+/// A network namespace of a test, with IPv6 off and `lo` up; deleted on drop.
+///
+/// IPv6 is off because a fresh device drops packets of its own with it (duplicate address detection, router
+/// solicitations, multicast reports), and tests count exactly.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    handle: Handle,
+}
+
+/// An open namespace: enough to enter it, and valid as long as somebody holds it.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<File>);
+
+impl Namespace {
+    /// Creates a namespace under a name that no other test uses.
+    pub fn new() -> Self {
+        let name = unique("a");
+        run(&["ip", "netns", "add", &name]);
+        let opened = File::open(path_of(&name));
+        let Ok(file) = opened else {
+            panic!("cannot open namespace {name}: {opened:?}");
+        };
+        let namespace = Self {
+            name,
+            handle: Handle(Arc::new(file)),
+        };
+        namespace.enter(|| {
+            for scope in ["all", "default"] {
+                let path = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
+                match fs::write(&path, "1") {
+                    // A kernel without IPv6 has nothing to turn off.
+                    Err(error) if error.kind() != ErrorKind::NotFound => panic!("{path}: {error}"),
+                    _ => {}
+                }
+            }
+        });
+        namespace.ip(&["link", "set", "lo", "up"]);
+        namespace
+    }
+
+    /// The name under `/run/netns`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The inode that identifies the namespace in the kernel (`net.ns.inum`).
+    pub fn inode(&self) -> u64 {
+        self.handle.0.metadata().unwrap().ino()
+    }
+
+    /// Something to enter the namespace with that outlives a borrow of the guard.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs a command inside by `ip netns exec` and returns its standard output; panics when it fails.
+    pub fn exec(&self, command: &[&str]) -> String {
+        run(&[&["ip", "netns", "exec", &self.name], command].concat())
+    }
+
+    /// Runs `ip -n <namespace> ...` and returns its standard output; panics when it fails.
+    pub fn ip(&self, arguments: &[&str]) -> String {
+        run(&[&["ip", "-n", &self.name], arguments].concat())
+    }
+
+    /// Runs a closure on a thread of its own inside the namespace; a panic in it is the caller's.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.handle.enter(work)
+    }
+
+    /// Waits until the device is up and the kernel has seen its carrier: from then on nothing is refused.
+    pub fn wait_for_carrier(&self, device: &str) {
+        wait_until(&format!("{device} has carrier"), SOON, || {
+            let line = self.ip(&["-o", "link", "show", "dev", device]);
+            line.contains("LOWER_UP") && line.contains(" state UP ")
+        });
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        report(&["ip", "netns", "del", &self.name]);
+    }
+}
+
+impl Handle {
+    /// As [`Namespace::enter`].
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        // A namespace belongs to a thread, so the thread ends with the work instead of finding its way back.
+        let outcome = thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
+                        .unwrap();
+                    work()
+                })
+                .join()
+        });
+        outcome.unwrap_or_else(|cause| panic::resume_unwind(cause))
+    }
+}
+
+/// A veth pair between two namespaces, both ends up; deleted on drop.
+#[derive(Debug)]
+pub struct Veth {
+    /// The first namespace's end.
+    pub a: String,
+    /// The second namespace's end.
+    pub b: String,
+    namespace_of_a: String,
+}
+
+impl Veth {
+    /// A pair with unique device names.
+    pub fn between(a: &Namespace, b: &Namespace) -> Self {
+        let name = unique("");
+        Self::named(a, &format!("{name}a"), b, &format!("{name}b"), None)
+    }
+
+    /// A pair with names, and where asked the ifindex of both ends, that the test chooses.
+    pub fn named(
+        a: &Namespace,
+        name_a: &str,
+        b: &Namespace,
+        name_b: &str,
+        ifindex: Option<u32>,
+    ) -> Self {
+        let ifindex = ifindex.map(|index| index.to_string());
+        let index = |words: &mut Vec<_>| {
+            if let Some(ifindex) = &ifindex {
+                words.extend(["index".to_owned(), ifindex.clone()]);
+            }
+        };
+        let mut words = owned(&["ip", "link", "add", "name", name_a]);
+        index(&mut words);
+        words.extend(owned(&[
+            "netns",
+            a.name(),
+            "type",
+            "veth",
+            "peer",
+            "name",
+            name_b,
+        ]));
+        index(&mut words);
+        words.extend(owned(&["netns", b.name()]));
+        run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let veth = Self {
+            a: name_a.to_owned(),
+            b: name_b.to_owned(),
+            namespace_of_a: a.name().to_owned(),
+        };
+        a.ip(&["link", "set", "dev", name_a, "up"]);
+        b.ip(&["link", "set", "dev", name_b, "up"]);
+        a.wait_for_carrier(name_a);
+        b.wait_for_carrier(name_b);
+        veth
+    }
+}
+
+impl Drop for Veth {
+    fn drop(&mut self) {
+        report(&[
+            "ip",
+            "-n",
+            &self.namespace_of_a,
+            "link",
+            "del",
+            "dev",
+            &self.a,
+        ]);
+    }
+}
+
+/// Runs a command and returns its standard output; panics with its standard error when it fails.
+pub fn run(command: &[&str]) -> String {
+    let output = output_of(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn output_of(command: &[&str]) -> Output {
+    Command::new(command[0])
+        .args(&command[1..])
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+}
+
+/// Runs a command of a drop, where a panic could end the whole test process.
+fn report(command: &[&str]) {
+    match Command::new(command[0]).args(&command[1..]).output() {
+        Ok(output) if output.status.success() => {}
+        other => eprintln!("{command:?}: {other:?}"),
+    }
+}
+
+/// A name of at most 15 bytes (IFNAMSIZ) that no other test of this or another process uses.
+fn unique(suffix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("nd{}-{number}{suffix}", process::id())
+}
+
+fn path_of(name: &str) -> PathBuf {
+    PathBuf::from("/run/netns").join(name)
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}

@@ -1,0 +1,112 @@
+//! A bounded sender of raw frames whose number is known exactly (packet(7)).
+
+use std::io;
+use std::os::fd::AsFd;
+use std::thread;
+
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SendFlags, SocketType, send, socket};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::sys;
+
+/// IEEE Std 802 local experimental EtherType 1: no protocol handler has it, so the receiving end of a veth
+/// pair frees each frame as `UNHANDLED_PROTO` (`net/core/dev.c`, `__netif_receive_skb_core`).
+pub const ETHERTYPE: u16 = 0x88b5;
+
+/// Bytes of an Ethernet header. The kernel has pulled it off when the receiving end drops a frame
+/// (`eth_type_trans`), so such a drop is this much shorter than the frame was.
+pub const ETHERNET_HEADER: usize = 14;
+
+/// What to send. Create it by [`Flood::over`], change what matters to the test, then [`Flood::send`].
+#[derive(Debug, Clone)]
+pub struct Flood {
+    /// The device to send on, in the namespace of the calling thread.
+    pub device: String,
+    /// How many frames.
+    pub frames: u64,
+    /// The EtherType of each frame.
+    pub ethertype: u16,
+    /// Bytes of each frame, Ethernet header included.
+    pub length: usize,
+    /// The CPU to stay on.
+    pub cpu: Option<usize>,
+    /// Past the qdisc, straight to the driver. A frame that the kernel drops on this way counts as sent.
+    pub bypass_qdisc: bool,
+}
+
+impl Flood {
+    /// `frames` frames of 100 bytes with [`ETHERTYPE`].
+    pub fn over(device: &str, frames: u64) -> Self {
+        Self {
+            device: device.to_owned(),
+            frames,
+            ethertype: ETHERTYPE,
+            length: 100,
+            cpu: None,
+            bypass_qdisc: false,
+        }
+    }
+
+    /// Sends from this thread as fast as it can, and returns the number of frames sent: exactly `frames`.
+    pub fn send(&self) -> u64 {
+        if let Some(cpu) = self.cpu {
+            pin_to(cpu);
+        }
+        let ifindex = name_to_index_here(&self.device);
+        let socket = socket(AddressFamily::PACKET, SocketType::RAW, None).unwrap();
+        sys::bind_for_sending(socket.as_fd(), ifindex).unwrap();
+        if self.bypass_qdisc {
+            sys::bypass_qdisc(socket.as_fd()).unwrap();
+        }
+        let frame = self.frame();
+        let mut sent = 0;
+        while sent < self.frames {
+            match send(&socket, &frame, SendFlags::empty()) {
+                Ok(length) => {
+                    assert_eq!(length, frame.len(), "a frame was cut");
+                    sent += 1;
+                }
+                // Past the qdisc a frame that the kernel dropped is reported as this, and is gone all the same.
+                Err(Errno::NOBUFS) if self.bypass_qdisc => sent += 1,
+                Err(Errno::NOBUFS | Errno::AGAIN | Errno::INTR) => thread::yield_now(),
+                Err(error) => panic!("cannot send on {}: {error}", self.device),
+            }
+        }
+        sent
+    }
+
+    fn frame(&self) -> Vec<u8> {
+        assert!(self.length >= ETHERNET_HEADER, "a frame has a header");
+        let mut frame = vec![0; self.length];
+        frame[..6].fill(0xff);
+        // Locally administered, so that it is nobody's address.
+        frame[6..12].copy_from_slice(&[0x02, 0, 0, 0, 0, 1]);
+        frame[12..ETHERNET_HEADER].copy_from_slice(&self.ethertype.to_be_bytes());
+        frame
+    }
+}
+
+/// The CPUs that this thread may run on.
+pub fn cpus() -> Vec<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    (0..CpuSet::MAX_CPU)
+        .filter(|&cpu| allowed.is_set(cpu))
+        .collect()
+}
+
+fn pin_to(cpu: usize) {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    sched_setaffinity(None, &only)
+        .unwrap_or_else(|error| panic!("cannot stay on CPU {cpu}: {error}"));
+}
+
+fn name_to_index_here(device: &str) -> u32 {
+    // SIOCGIFINDEX looks in the namespace of the socket, so any socket of this thread does.
+    let any = socket(AddressFamily::PACKET, SocketType::DGRAM, None).unwrap();
+    name_to_index(&any, device)
+        .map_err(io::Error::from)
+        .unwrap_or_else(|error| panic!("no device {device} here: {error}"))
+}
