@@ -18,6 +18,7 @@ pub mod netns;
 pub mod room;
 pub mod send;
 mod sys;
+pub mod tap;
 pub mod tracefs;
 pub mod wait;
 

@@ -76,7 +76,8 @@ impl Metrics {
 
     /// The sum of all series with these labels (and possibly others); 0 without any.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.series(name, labels).map(|sample| sample.value).sum()
+        self.series(name, labels)
+            .fold(0.0, |sum, sample| sum + sample.value)
     }
 
     /// All series with these labels (and possibly others).

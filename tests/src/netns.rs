@@ -131,7 +131,8 @@ pub struct Veth {
     pub a: String,
     /// The second namespace's end.
     pub b: String,
-    namespace_of_a: String,
+    // Keep both alive, so that the order in which a test drops its guards does not matter.
+    namespaces: [Handle; 2],
 }
 
 impl Veth {
@@ -172,7 +173,7 @@ impl Veth {
         let veth = Self {
             a: name_a.to_owned(),
             b: name_b.to_owned(),
-            namespace_of_a: a.name().to_owned(),
+            namespaces: [a.handle(), b.handle()],
         };
         a.ip(&["link", "set", "dev", name_a, "up"]);
         b.ip(&["link", "set", "dev", name_b, "up"]);
@@ -184,15 +185,7 @@ impl Veth {
 
 impl Drop for Veth {
     fn drop(&mut self) {
-        report(&[
-            "ip",
-            "-n",
-            &self.namespace_of_a,
-            "link",
-            "del",
-            "dev",
-            &self.a,
-        ]);
+        self.namespaces[0].enter(|| report(&["ip", "link", "del", "dev", &self.a]));
     }
 }
 

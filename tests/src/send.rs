@@ -77,7 +77,8 @@ impl Flood {
         sent
     }
 
-    fn frame(&self) -> Vec<u8> {
+    /// One of its frames: to everybody, from nobody, zeroes inside.
+    pub fn frame(&self) -> Vec<u8> {
         assert!(self.length >= ETHERNET_HEADER, "a frame has a header");
         let mut frame = vec![0; self.length];
         frame[..6].fill(0xff);

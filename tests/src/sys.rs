@@ -1,11 +1,11 @@
-//! The two packet socket calls for which rustix has no safe form (packet(7)).
+//! The three system calls for which rustix has no safe form (packet(7), `Documentation/networking/tuntap.rst`).
 #![expect(
     unsafe_code,
-    reason = "sockaddr_ll and PACKET_QDISC_BYPASS are not in rustix"
+    reason = "sockaddr_ll, PACKET_QDISC_BYPASS and TUNSETIFF are not in rustix"
 )]
 
 use std::io;
-use std::mem::size_of;
+use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Binds a packet socket to a device for sending only.
@@ -46,6 +46,23 @@ pub(crate) fn bypass_qdisc(socket: BorrowedFd<'_>) -> io::Result<()> {
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
+    check(result)
+}
+
+/// Makes an open `/dev/net/tun` the far side of a tap device, which the kernel creates under this name.
+pub(crate) fn create_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    // SAFETY: ifreq is plain old data, for which all bits zero is a value.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    // One byte less than there is, so that the name always ends in a zero.
+    for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1]
+        .iter_mut()
+        .zip(name.bytes())
+    {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes one ifreq, and the pointer is to one that lives through the call.
+    let result = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     check(result)
 }
 

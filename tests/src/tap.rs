@@ -1,0 +1,38 @@
+//! A device whose far side is a test (`Documentation/networking/tuntap.rst`).
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use crate::netns::Namespace;
+use crate::sys;
+
+/// A tap device of a namespace, administratively down at first. The kernel removes it on drop.
+#[derive(Debug)]
+pub struct Tap {
+    tun: File,
+}
+
+impl Tap {
+    /// Creates the device.
+    pub fn new(namespace: &Namespace, name: &str) -> Self {
+        // The device belongs to the namespace in which the file was opened.
+        let tun = namespace.enter(|| {
+            let tun = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open("/dev/net/tun")
+                .unwrap();
+            sys::create_tap(tun.as_fd(), name)
+                .unwrap_or_else(|error| panic!("cannot create {name:?}: {error}"));
+            tun
+        });
+        Self { tun }
+    }
+
+    /// Lets the device receive a frame. While it is administratively down, the kernel drops the frame
+    /// (`drivers/net/tun.c`, `tun_get_user`) and this is an error.
+    pub fn receive(&self, frame: &[u8]) -> std::io::Result<()> {
+        (&self.tun).write_all(frame)
+    }
+}
