@@ -6,17 +6,18 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Context;
 use prometheus::proto::MetricFamily;
 
 use crate::{
     devices::{DeviceFilter, Devices},
     metrics::Collector,
+    privileges,
 };
 
 pub mod btf;
 pub mod drain;
 mod families;
+pub mod kallsyms;
 pub mod netns;
 pub mod program;
 pub mod reasons;
@@ -26,6 +27,7 @@ pub mod symbols;
 pub mod sys;
 
 use drain::{Drain, UnattributedPackets};
+use kallsyms::Visibility;
 use netns::{Namespaces, Scope};
 use program::{Attached, Kernel, RunStats};
 use resolve::{DeviceNames, Names, Reasons, Resolver};
@@ -168,11 +170,13 @@ fn ask_kernel(
 
 /// Function names are worth a warning, not a failure: a drop without one is still counted.
 fn open_symbols(procfs: &std::path::Path) -> Option<Symbols> {
-    match Symbols::open(procfs).context("no kernel symbols, so function=\"\"") {
-        Ok(symbols) => Some(symbols),
-        Err(e) => {
-            log::warn!("{e:#}");
-            None
-        }
-    }
+    let path = procfs.join("kallsyms");
+    let symbols = Symbols::open(procfs);
+    let why = match &symbols {
+        Ok(opened) if opened.visibility() == Visibility::Shown => return symbols.ok(),
+        Ok(_) => privileges::hidden_symbols_remedy(),
+        Err(e) => e.to_string(),
+    };
+    log::warn!("no function names from {}, so function=\"\": {why}", path.display());
+    None
 }

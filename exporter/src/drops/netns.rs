@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::Context;
 
+use super::series::{HOST, OTHER};
+
 /// Where ip-netns(8) keeps the names of namespaces.
 pub const RUN_NETNS: &str = "/run/netns";
 
@@ -73,8 +75,12 @@ impl Namespaces {
             if let Ok(inode) = inode
                 && let Ok(inode) = u32::try_from(inode)
             {
-                let name = entry.file_name().to_string_lossy().as_ref().into();
-                self.names.insert(inode, (name, now));
+                let name = entry.file_name().to_string_lossy().into_owned();
+                // These label values have a meaning of their own; a namespace called so keeps its
+                // number.
+                if !matches!(name.as_str(), HOST | OTHER) {
+                    self.names.insert(inode, (name.into(), now));
+                }
             }
         }
         self.names.retain(|_, (_, seen)| now.saturating_duration_since(*seen) < REMEMBER);

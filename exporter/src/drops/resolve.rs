@@ -90,7 +90,10 @@ impl Resolver {
         self.names.reasons.search_modules(drained, now);
         if let Some(symbols) = &mut self.symbols {
             let locations: Vec<u64> = drained.iter().map(|(key, _)| key.location).collect();
-            symbols.resolve(&locations, now);
+            // A drop without a function is still a drop; the next try is a minute away.
+            if let Err(e) = symbols.resolve(&locations, now) {
+                log::warn!("cannot read function names: {e}");
+            }
         }
         drained.iter().map(|(key, count)| self.drops(key, count)).collect()
     }
