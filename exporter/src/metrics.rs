@@ -1,6 +1,28 @@
 //! Collectors and the exposition that is made of them.
+//!
+//! The format is Prometheus' text format 0.0.4
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>), written by the prometheus
+//! crate's encoder.
 
-use prometheus::proto::MetricFamily;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::anyhow;
+use log::{info, warn};
+use prometheus::TextEncoder;
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+/// The release, as Cargo.toml has it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit this was built from: `NETDROP_REVISION` in the environment of the build.
+pub const REVISION: &str = match option_env!("NETDROP_REVISION") {
+    Some(revision) if !revision.is_empty() => revision,
+    _ => "unknown",
+};
 
 /// Something that contributes metric families to a scrape.
 pub trait Collector: Send + Sync {
@@ -10,4 +32,366 @@ pub trait Collector: Send + Sync {
     /// Appends this collector's families. What was appended before an error is still served;
     /// the error itself becomes `netdrop_collector_success 0`.
     fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()>;
+}
+
+/// One metric family. It may be empty: [`Exposition::scrape`] leaves such families out.
+pub fn family(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    samples: impl IntoIterator<Item = Metric>,
+) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(samples.into_iter().collect());
+    family
+}
+
+/// One series of a counter or gauge family, with its labels as (name, value).
+///
+/// Counters of packets and bytes are integers in an `f64`, as everywhere in Prometheus: exact up
+/// to 2^53.
+pub fn sample(labels: &[(&str, &str)], value: f64) -> Metric {
+    let mut metric = Metric::from_label(labels.iter().map(label).collect());
+    // The encoder reads the one that the family's type names. Both are plain fields, so a sample
+    // need not know its family and cannot disagree with it.
+    let (mut counter, mut gauge) = (Counter::default(), Gauge::default());
+    counter.set_value(value);
+    gauge.set_value(value);
+    metric.set_counter(counter);
+    metric.set_gauge(gauge);
+    metric
+}
+
+/// The collectors of this process, and what a scrape of all of them says.
+#[derive(Default)]
+pub struct Exposition {
+    running: Vec<Running>,
+    failed: Vec<&'static str>,
+}
+
+impl Exposition {
+    /// An exposition that so far says nothing but what was built.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a collector to every scrape from now on.
+    pub fn add(&mut self, collector: Box<dyn Collector>) {
+        self.running.push(Running {
+            collector,
+            failing: AtomicBool::new(false),
+        });
+    }
+
+    /// Adds a collector that could not start, so that every scrape shows it as failed.
+    pub fn add_failed(&mut self, name: &'static str) {
+        self.failed.push(name);
+    }
+
+    /// Runs every collector and returns all families in the text format, sorted by name and labels.
+    ///
+    /// This blocks for as long as the collectors do. A collector that fails or panics costs only
+    /// its own families.
+    pub fn scrape(&self) -> String {
+        let mut families = vec![build_info()];
+        let mut success = Vec::new();
+        let mut duration = Vec::new();
+        for running in &self.running {
+            let labels = [("collector", running.collector.name())];
+            let started = Instant::now();
+            let succeeded = running.collect(&mut families);
+            duration.push(sample(&labels, started.elapsed().as_secs_f64()));
+            success.push(sample(&labels, f64::from(u8::from(succeeded))));
+        }
+        success.extend(
+            self.failed
+                .iter()
+                .map(|&name| sample(&[("collector", name)], 0.0)),
+        );
+        families.push(family(
+            "netdrop_collector_success",
+            "Whether the collector succeeded in this scrape; 0 also if it could not start.",
+            MetricType::GAUGE,
+            success,
+        ));
+        families.push(family(
+            "netdrop_collector_duration_seconds",
+            "How long the collector took in this scrape.",
+            MetricType::GAUGE,
+            duration,
+        ));
+        encode(families)
+    }
+}
+
+/// A collector that started, and what the log was last told about it.
+struct Running {
+    collector: Box<dyn Collector>,
+    failing: AtomicBool,
+}
+
+impl Running {
+    /// Collects, and returns whether that succeeded.
+    fn collect(&self, families: &mut Vec<MetricFamily>) -> bool {
+        // Unwind safe: a push that panicked leaves a valid vector, and what a collector guards by
+        // its own locks is poisoned for itself.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.collector.collect(families)))
+            .unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(panic.as_ref()))));
+        self.log_change(outcome.as_ref().err());
+        outcome.is_ok()
+    }
+
+    /// Logs the first failure and the recovery only: a line per scrape would bury the rest.
+    fn log_change(&self, error: Option<&anyhow::Error>) {
+        let name = self.collector.name();
+        let was_failing = self.failing.swap(error.is_some(), Ordering::Relaxed);
+        match error {
+            Some(error) if !was_failing => {
+                let chain = format!("{error:#}").replace('\n', " ");
+                warn!("collector {name} fails: {chain}");
+            }
+            None if was_failing => info!("collector {name} works again"),
+            _ => {}
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    // `panic!` gives one of these two; only `panic_any` can give something else.
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+fn build_info() -> MetricFamily {
+    let labels = [
+        ("version", VERSION),
+        ("revision", REVISION),
+        ("target", &target()),
+    ];
+    family(
+        "netdrop_exporter_build_info",
+        "What this exporter was built from and for; always 1.",
+        MetricType::GAUGE,
+        [sample(&labels, 1.0)],
+    )
+}
+
+/// What this was built for, for example `x86_64-linux-gnu`.
+fn target() -> String {
+    use std::env::consts::{ARCH, OS};
+
+    let libc = if cfg!(target_env = "musl") {
+        "musl"
+    } else {
+        "gnu"
+    };
+    format!("{ARCH}-{OS}-{libc}")
+}
+
+fn label((name, value): &(&str, &str)) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name((*name).to_owned());
+    pair.set_value((*value).to_owned());
+    pair
+}
+
+fn encode(families: Vec<MetricFamily>) -> String {
+    let mut text = String::new();
+    for family in arrange(families) {
+        // The encoder fails only without samples or without a name, which `arrange` removed;
+        // writing to a string cannot fail.
+        TextEncoder
+            .encode_utf8(slice::from_ref(&family), &mut text)
+            .expect("a family with a name and samples");
+    }
+    text
+}
+
+/// Sorts families and series, joins families of one name (the format allows a name only once) and
+/// removes those that have nothing to say.
+fn arrange(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
+    families.retain(|family| !family.get_metric().is_empty() && !family.name().is_empty());
+    families.sort_by(|a, b| a.name().cmp(b.name()));
+    families.dedup_by(|next, kept| {
+        let same = next.name() == kept.name();
+        if same {
+            kept.mut_metric().append(next.mut_metric());
+        }
+        same
+    });
+    for family in &mut families {
+        family
+            .mut_metric()
+            .sort_by(|a, b| label_values(a).cmp(label_values(b)));
+    }
+    families
+}
+
+fn label_values(metric: &Metric) -> impl Iterator<Item = &str> {
+    metric.get_label().iter().map(LabelPair::value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::resume_unwind;
+
+    use super::*;
+
+    /// A collector made of a function.
+    struct Fake<F>(&'static str, F);
+
+    impl<F> Collector for Fake<F>
+    where
+        F: Fn(&mut Vec<MetricFamily>) -> anyhow::Result<()> + Send + Sync,
+    {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
+            (self.1)(families)
+        }
+    }
+
+    fn one_gauge(name: &str) -> MetricFamily {
+        family(name, "Help.", MetricType::GAUGE, [sample(&[], 1.0)])
+    }
+
+    fn exposition(
+        collect: impl Fn(&mut Vec<MetricFamily>) -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> Exposition {
+        let mut exposition = Exposition::new();
+        exposition.add(Box::new(Fake("fake", collect)));
+        exposition
+    }
+
+    fn has_line(text: &str, line: &str) -> bool {
+        text.lines().any(|l| l == line)
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        let labels = [("device", "a\"b\\c\nd"), ("state", "")];
+        let text = encode(vec![family(
+            "m",
+            "",
+            MetricType::GAUGE,
+            [sample(&labels, 1.0)],
+        )]);
+        assert_eq!(
+            text,
+            "# TYPE m gauge\nm{device=\"a\\\"b\\\\c\\nd\",state=\"\"} 1\n"
+        );
+    }
+
+    #[test]
+    fn large_counters_print_every_digit() {
+        let value: u64 = 9_007_199_254_740_991;
+        let text = encode(vec![family(
+            "m_total",
+            "Help.",
+            MetricType::COUNTER,
+            [sample(&[], value as f64)],
+        )]);
+        assert_eq!(
+            text,
+            "# HELP m_total Help.\n# TYPE m_total counter\nm_total 9007199254740991\n"
+        );
+    }
+
+    #[test]
+    fn families_and_series_are_sorted_and_families_of_one_name_are_joined() {
+        let gauge =
+            |name, device| family(name, "", MetricType::GAUGE, [sample(&[("d", device)], 1.0)]);
+        let text = encode(vec![gauge("b", "x"), gauge("a", "z"), gauge("a", "y")]);
+        assert_eq!(
+            text,
+            "# TYPE a gauge\na{d=\"y\"} 1\na{d=\"z\"} 1\n# TYPE b gauge\nb{d=\"x\"} 1\n"
+        );
+    }
+
+    #[test]
+    fn families_without_series_are_left_out() {
+        let empty = || family("empty", "Help.", MetricType::GAUGE, []);
+        let text = exposition(move |families| {
+            families.extend([empty(), one_gauge("full")]);
+            Ok(())
+        })
+        .scrape();
+        assert!(!text.contains("empty"), "{text}");
+        assert!(has_line(&text, "full 1"), "{text}");
+    }
+
+    #[test]
+    fn what_was_collected_before_an_error_is_served() {
+        let text = exposition(|families| {
+            families.push(one_gauge("early"));
+            Err(anyhow!("out of luck"))
+        })
+        .scrape();
+        assert!(has_line(&text, "early 1"), "{text}");
+        assert!(
+            has_line(&text, "netdrop_collector_success{collector=\"fake\"} 0"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_panic_fails_its_collector_only() {
+        let mut exposition = exposition(|_| resume_unwind(Box::new("boom")));
+        exposition.add(Box::new(Fake("other", |families: &mut Vec<_>| {
+            families.push(one_gauge("other_metric"));
+            Ok(())
+        })));
+        let text = exposition.scrape();
+        assert!(has_line(&text, "other_metric 1"), "{text}");
+        assert!(
+            has_line(&text, "netdrop_collector_success{collector=\"fake\"} 0"),
+            "{text}"
+        );
+        assert!(
+            has_line(&text, "netdrop_collector_success{collector=\"other\"} 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("netdrop_collector_duration_seconds{collector=\"fake\"}"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_collector_that_could_not_start_is_shown_as_failed() {
+        let mut exposition = Exposition::new();
+        exposition.add_failed("drops");
+        let text = exposition.scrape();
+        assert!(
+            has_line(&text, "netdrop_collector_success{collector=\"drops\"} 0"),
+            "{text}"
+        );
+        assert!(!text.contains("duration"), "{text}");
+    }
+
+    #[test]
+    fn a_failure_is_remembered_until_the_recovery() {
+        let running = Running {
+            collector: Box::new(Fake("fake", |_: &mut Vec<_>| Ok(()))),
+            failing: AtomicBool::new(true),
+        };
+        assert!(running.collect(&mut Vec::new()));
+        assert!(!running.failing.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn the_build_is_described() {
+        let text = Exposition::new().scrape();
+        let start = format!("netdrop_exporter_build_info{{version=\"{VERSION}\",revision=\"");
+        assert!(text.contains(&start), "{text}");
+        assert!(text.contains("-linux-"), "{text}");
+    }
 }

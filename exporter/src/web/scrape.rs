@@ -1,0 +1,252 @@
+//! One scrape for all who wait for one.
+//!
+//! A scrape empties kernel maps, so two at a time would only wait for each other. A request gets a
+//! scrape that began after the request arrived, and so every drop up to its arrival: while one
+//! scrape runs, new requests gather for the next and share it.
+
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use log::error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task;
+
+use super::encoding::{Coding, gzip};
+use crate::metrics::Exposition;
+
+/// How many requests can wait in the queue; more wait outside of it, none is refused. A client that
+/// gave up leaves its place only when the running scrape ends, which is why there is a bound.
+const QUEUE: usize = 64;
+
+/// The way to a scrape. Clones share the scrapes.
+#[derive(Clone)]
+pub(super) struct Scraper {
+    queue: mpsc::Sender<Waiting>,
+}
+
+/// A request for the next scrape. The client is gone when `reply` is closed.
+struct Waiting {
+    coding: Coding,
+    reply: oneshot::Sender<Bytes>,
+}
+
+impl Scraper {
+    /// Starts the task that scrapes; it ends with the last clone.
+    pub(super) fn start(exposition: Arc<Exposition>) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        task::spawn(serve_scrapes(waiting, exposition));
+        Self { queue }
+    }
+
+    /// The metrics of a scrape that begins after this call; `None` if it panicked.
+    pub(super) async fn scrape(&self, coding: Coding) -> Option<Bytes> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Waiting { coding, reply }).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+async fn serve_scrapes(mut queue: mpsc::Receiver<Waiting>, exposition: Arc<Exposition>) {
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, QUEUE).await > 0 {
+        waiting.retain(|request| !request.reply.is_closed());
+        if waiting.is_empty() {
+            continue;
+        }
+        let wants_gzip = waiting.iter().any(|w| w.coding == Coding::Gzip);
+        let exposition = Arc::clone(&exposition);
+        match task::spawn_blocking(move || Page::render(&exposition, wants_gzip)).await {
+            Ok(page) => {
+                for Waiting { coding, reply } in waiting.drain(..) {
+                    // A client that went away meanwhile needs no answer.
+                    reply.send(page.body(coding)).ok();
+                }
+            }
+            Err(error) => {
+                error!("the scrape failed: {error}");
+                // Dropping the senders is the answer.
+                waiting.clear();
+            }
+        }
+    }
+}
+
+/// The result of one scrape, compressed once for all who want it so.
+struct Page {
+    plain: Bytes,
+    gzip: Bytes,
+}
+
+impl Page {
+    fn render(exposition: &Exposition, wants_gzip: bool) -> Self {
+        let plain = exposition.scrape();
+        let gzip = if wants_gzip {
+            gzip(plain.as_bytes())
+        } else {
+            Vec::new()
+        };
+        Self {
+            plain: plain.into(),
+            gzip: gzip.into(),
+        }
+    }
+
+    fn body(&self, coding: Coding) -> Bytes {
+        match coding {
+            Coding::Identity => self.plain.clone(),
+            Coding::Gzip => self.gzip.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc as blocking;
+    use std::time::Duration;
+
+    use prometheus::proto::{MetricFamily, MetricType};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::metrics::{Collector, family, sample};
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    /// Reports each scrape as it begins, and ends it only when told to. Serves the scrape's number.
+    struct Gate {
+        begun: mpsc::UnboundedSender<u32>,
+        end: Mutex<(u32, blocking::Receiver<()>)>,
+    }
+
+    impl Collector for Gate {
+        fn name(&self) -> &'static str {
+            "gate"
+        }
+
+        fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
+            // Two scrapes at a time would be an error here.
+            let mut end = self.end.try_lock().expect("one scrape at a time");
+            end.0 += 1;
+            self.begun.send(end.0).expect("the test listens");
+            end.1.recv().expect("the test ends it");
+            families.push(family(
+                "scrape_number",
+                "",
+                MetricType::GAUGE,
+                [sample(&[], f64::from(end.0))],
+            ));
+            Ok(())
+        }
+    }
+
+    struct Gated {
+        scraper: Scraper,
+        begun: mpsc::UnboundedReceiver<u32>,
+        end: blocking::Sender<()>,
+    }
+
+    impl Gated {
+        fn new() -> Self {
+            let (begun_sender, begun) = mpsc::unbounded_channel();
+            let (end, end_receiver) = blocking::channel();
+            let mut exposition = Exposition::new();
+            exposition.add(Box::new(Gate {
+                begun: begun_sender,
+                end: Mutex::new((0, end_receiver)),
+            }));
+            Self {
+                scraper: Scraper::start(Arc::new(exposition)),
+                begun,
+                end,
+            }
+        }
+
+        /// A request that is in the queue, or served, when this returns.
+        async fn request(&self) -> task::JoinHandle<Option<Bytes>> {
+            let scraper = self.scraper.clone();
+            let request = task::spawn(async move { scraper.scrape(Coding::Identity).await });
+            // On the one thread of these tests the request runs up to its wait.
+            task::yield_now().await;
+            request
+        }
+
+        async fn begun(&mut self) -> u32 {
+            let begun = timeout(DEADLINE, self.begun.recv()).await;
+            begun.expect("a scrape begins").expect("the gate is there")
+        }
+    }
+
+    async fn number(request: task::JoinHandle<Option<Bytes>>) -> u32 {
+        let body = timeout(DEADLINE, request).await.expect("an answer in time");
+        let body = body.expect("no panic").expect("a scrape");
+        let text = String::from_utf8(body.to_vec()).expect("text");
+        let line = text.lines().find_map(|l| l.strip_prefix("scrape_number "));
+        line.expect("the number").parse().expect("a number")
+    }
+
+    #[tokio::test]
+    async fn requests_that_arrive_during_a_scrape_share_the_next_one() {
+        let mut gated = Gated::new();
+        let first = gated.request().await;
+        assert_eq!(gated.begun().await, 1);
+        let second = gated.request().await;
+        let third = gated.request().await;
+        gated.end.send(()).expect("end of the first");
+        assert_eq!(number(first).await, 1);
+        assert_eq!(gated.begun().await, 2);
+        gated.end.send(()).expect("end of the second");
+        assert_eq!(number(second).await, 2);
+        assert_eq!(number(third).await, 2);
+        assert!(gated.begun.try_recv().is_err(), "no third scrape");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_gives_up_harms_nobody_and_costs_no_scrape() {
+        let mut gated = Gated::new();
+        let gone = gated.request().await;
+        assert_eq!(gated.begun().await, 1);
+        let gone_too = gated.request().await;
+        let stays = gated.request().await;
+        gone.abort();
+        gone_too.abort();
+        gated.end.send(()).expect("end of the first");
+        assert_eq!(gated.begun().await, 2);
+        let gone_last = gated.request().await;
+        gone_last.abort();
+        task::yield_now().await;
+        gated.end.send(()).expect("end of the second");
+        assert_eq!(number(stays).await, 2);
+        task::yield_now().await;
+        assert!(gated.begun.try_recv().is_err(), "no scrape for nobody");
+    }
+
+    #[tokio::test]
+    async fn a_scrape_that_panics_is_answered_and_the_next_one_runs() {
+        let scraper = {
+            let mut exposition = Exposition::new();
+            exposition.add(Box::new(PanicsOnce(Mutex::new(true))));
+            Scraper::start(Arc::new(exposition))
+        };
+        assert_eq!(scraper.scrape(Coding::Identity).await, None);
+        assert!(scraper.scrape(Coding::Identity).await.is_some());
+    }
+
+    /// Panics where the exposition does not catch it: it asks for the name first.
+    struct PanicsOnce(Mutex<bool>);
+
+    impl Collector for PanicsOnce {
+        fn name(&self) -> &'static str {
+            let mut first = self.0.lock().expect("not poisoned");
+            if std::mem::take(&mut *first) {
+                drop(first);
+                std::panic::resume_unwind(Box::new("boom"));
+            }
+            "panics"
+        }
+
+        fn collect(&self, _: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+}
