@@ -12,8 +12,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser, value_parser};
 use log::LevelFilter;
 use once_cell::sync::Lazy;
-use regex::bytes::{Regex, RegexBuilder};
 
+use crate::devices::{DeviceFilter, DevicePattern};
 use crate::metrics::{REVISION, VERSION};
 use crate::web::{HEALTHY_PATH, ListenAddress, READY_PATH};
 
@@ -143,45 +143,15 @@ impl Args {
             exit(EXIT_USAGE)
         })
     }
-}
 
-/// A regular expression for whole device names.
-///
-/// It works on bytes and knows ASCII classes only, for a device name is any bytes but `/`, `:` and
-/// white space (`dev_valid_name` in `net/core/dev.c`).
-#[derive(Clone, Debug)]
-pub struct DevicePattern(Regex);
-
-impl DevicePattern {
-    /// Compiles an expression and anchors it at both ends.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the expression, in one line; an empty one too, as it matches no device.
-    pub fn new(expression: &str) -> anyhow::Result<Self> {
-        ensure!(
-            !expression.is_empty(),
-            "an empty expression matches no device: leave the flag out to match all"
-        );
-        // Alone first: `a)|(b` is not valid, but would be between the anchors.
-        compile(expression)?;
-        compile(&format!(r"\A(?:{expression})\z")).map(Self)
+    /// Which devices are to be shown.
+    pub fn device_filter(&self) -> DeviceFilter {
+        match (&self.device_include, &self.device_exclude) {
+            (Some(include), _) => DeviceFilter::Include(include.clone()),
+            (None, Some(exclude)) => DeviceFilter::Exclude(exclude.clone()),
+            (None, None) => DeviceFilter::All,
+        }
     }
-
-    /// Whether the whole name matches.
-    pub fn matches(&self, device: impl AsRef<[u8]>) -> bool {
-        self.0.is_match(device.as_ref())
-    }
-}
-
-fn compile(expression: &str) -> anyhow::Result<Regex> {
-    let compiled = RegexBuilder::new(expression).unicode(false).build();
-    compiled.map_err(|error| {
-        // The text of a syntax error is a drawing of several lines; the last one says what is wrong.
-        let text = error.to_string();
-        let reason = text.lines().last().unwrap_or_default();
-        anyhow::Error::msg(reason.trim_start_matches("error: ").to_owned())
-    })
 }
 
 fn telemetry_path(path: &str) -> anyhow::Result<String> {

@@ -5,9 +5,9 @@
 
 use std::{borrow::Cow, io};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use netdrop_ebpf::DeviceName;
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use rustix::{
     fd::OwnedFd,
     net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with},
@@ -60,10 +60,10 @@ pub enum DeviceFilter {
     /// No filter.
     #[default]
     All,
-    /// Names that match the whole expression.
-    Include(Regex),
+    /// Names that match.
+    Include(DevicePattern),
     /// Names that do not.
-    Exclude(Regex),
+    Exclude(DevicePattern),
 }
 
 impl DeviceFilter {
@@ -71,10 +71,49 @@ impl DeviceFilter {
     pub fn shows(&self, device: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Include(include) => include.is_match(device),
-            Self::Exclude(exclude) => !exclude.is_match(device),
+            Self::Include(include) => include.matches(device),
+            Self::Exclude(exclude) => !exclude.matches(device),
         }
     }
+}
+
+/// A regular expression for whole device names.
+///
+/// It works on bytes and knows ASCII classes only, for a device name is any bytes but `/`, `:` and
+/// white space (`dev_valid_name` in `net/core/dev.c`).
+#[derive(Clone, Debug)]
+pub struct DevicePattern(Regex);
+
+impl DevicePattern {
+    /// Compiles an expression and anchors it at both ends.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the expression, in one line; an empty one too, as it matches no device.
+    pub fn new(expression: &str) -> anyhow::Result<Self> {
+        ensure!(
+            !expression.is_empty(),
+            "an empty expression matches no device: leave the flag out to match all"
+        );
+        // Alone first: `a)|(b` is not valid, but would be between the anchors.
+        compile(expression)?;
+        compile(&format!(r"\A(?:{expression})\z")).map(Self)
+    }
+
+    /// Whether the whole name matches.
+    pub fn matches(&self, device: impl AsRef<[u8]>) -> bool {
+        self.0.is_match(device.as_ref())
+    }
+}
+
+fn compile(expression: &str) -> anyhow::Result<Regex> {
+    let compiled = RegexBuilder::new(expression).unicode(false).build();
+    compiled.map_err(|error| {
+        // The text of a syntax error is a drawing of several lines; the last one says what is wrong.
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default();
+        anyhow::Error::msg(reason.trim_start_matches("error: ").to_owned())
+    })
 }
 
 /// The name before its NUL. Names are bytes to the kernel; what is not UTF-8 is replaced, because
@@ -113,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_filter_includes_or_excludes() {
-        let veth = Regex::new("^(?:veth.*)$").unwrap();
+        let veth = DevicePattern::new("veth.*").unwrap();
         assert!(DeviceFilter::All.shows("eth0"));
         assert!(DeviceFilter::Include(veth.clone()).shows("veth1"));
         assert!(!DeviceFilter::Include(veth.clone()).shows("eth0"));

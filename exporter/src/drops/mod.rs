@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -122,7 +122,7 @@ impl DropCollector {
     }
 }
 
-impl Collector for DropCollector {
+impl Collector for Arc<DropCollector> {
     fn name(&self) -> &'static str {
         "drops"
     }

@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn an_excluded_device_is_other_and_no_place_at_all_stays_empty() {
-        let filter = DeviceFilter::Exclude(regex::Regex::new("^lo$").unwrap());
+        let filter = DeviceFilter::Exclude(crate::devices::DevicePattern::new("lo").unwrap());
         let mut resolver = resolver(Scope::Own, filter);
         let keys = [key(own(&resolver), 1, 0), key(own(&resolver), 0, 0), key(0, 5, 0)];
         assert_eq!(
