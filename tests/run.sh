@@ -1,0 +1,241 @@
+#!/usr/bin/env bash
+# Runs the tests, and first installs what they need (on Debian 12, as root).
+#
+#   tests/run.sh             all stages
+#   tests/run.sh STAGE...    some of them, and what they need
+#   tests/run.sh --list      their names, budgets and what they do
+#
+# Ends with the line "N passed, N failed", counted in stages; exit 1 if any failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# name, budget in seconds (together well below the 50 minutes of CI), stages that must have passed before, what it does. In the order they run.
+stages=(
+    'tools  | 420 |             | installs what the other stages need; does nothing when all is there'
+    'format | 30  |             | cargo fmt --check'
+    'clippy | 300 |             | lints of the workspace, and of the BPF program for its own target'
+    'unit   | 360 |             | unit tests; needs no root'
+    'build  | 420 |             | release binary, with the committed BPF object'
+    'bpf    | 240 | tools       | the committed BPF object is what its sources give'
+    'e2e    | 600 | tools build | the exporter on this kernel, as root, in network namespaces of its own'
+)
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+# Holds promtool, and a python3 that has prometheus_client.
+tools=$target/test-tools
+packages=(
+    gcc libc6-dev ca-certificates             # to link Rust programs
+    rust-web-clippy                           # lints for the BPF target, with the compiler that builds it
+    iproute2 nftables ethtool procps          # what the end-to-end tests set up links and drops with
+    python3 python3-prometheus-client         # reads the metrics back
+)
+
+stage_tools() {
+    install_packages
+    install_promtool
+    ln -sfn /usr/bin/python3 "$tools/python3"
+    if command -v rustup >/dev/null; then
+        # A pinned or minimal toolchain may lack them.
+        cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+        cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+    fi
+    packaging/bpf-toolchain.sh
+    echo "everything is there"
+}
+
+stage_format() {
+    cargo fmt --check
+}
+
+stage_clippy() {
+    cargo clippy --workspace --all-targets -- -D warnings
+    lint_bpf
+}
+
+stage_unit() {
+    cargo test --package netdrop-exporter --package netdrop-ebpf
+}
+
+stage_build() {
+    # With the tests, or the two would want other features of the same packages and build them twice.
+    cargo build --release --package netdrop-exporter --package netdrop-tests
+    ls -l "$target/release/netdrop-exporter"
+}
+
+stage_bpf() {
+    local status=0
+    packaging/bpf-object.sh --check || status=$?
+    if [ $status -eq 3 ]; then
+        # No proof by comparison with these tools, so the fresh object must count exactly itself.
+        require_root
+        NETDROP_BPF=source cargo build --release --package netdrop-exporter --package netdrop-tests
+        NETDROP_BPF=source end_to_end exact
+        return
+    fi
+    return $status
+}
+
+stage_e2e() {
+    require_root
+    end_to_end
+}
+
+# end_to_end [FILTER]: the end-to-end tests, or those with FILTER in their names.
+end_to_end() {
+    local run=(cargo test --release --package netdrop-tests "$@" --)
+    # A filter that no longer matches anything must not pass for a success.
+    if ! "${run[@]}" --list | grep -q ': test$'; then
+        echo "there is no such end-to-end test: $*"
+        return 1
+    fi
+    PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter \
+        "${run[@]}" --test-threads=1
+}
+
+lint_bpf() {
+    if [ ! -x /usr/bin/cargo-clippy ]; then
+        echo "the BPF program was not linted for its own target: there is no rust-web-clippy"
+        return
+    fi
+    # Debian's compiler: it has the library's sources. The stable one of rustup has not.
+    env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH" CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc \
+        RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$target/bpf-clippy" \
+        /usr/bin/cargo-clippy clippy -Z build-std=core --locked --target bpfel-unknown-none \
+        --package netdrop-ebpf -- -D warnings
+}
+
+install_packages() {
+    local missing=() package
+    for package in "${packages[@]}"; do
+        if ! dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q ' installed$'; then
+            missing+=("$package")
+        fi
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        require_root
+        apt-get -qq -o Acquire::Retries=3 update
+        DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \
+            install --yes --no-install-recommends "${missing[@]}"
+    fi
+}
+
+# Takes only promtool out of Debian's package prometheus: installing it all would start a server.
+install_promtool() {
+    mkdir -p "$tools"
+    if [ -x "$tools/promtool" ]; then
+        return
+    fi
+    local unpacked=$tools/unpacked
+    rm -rf "$unpacked" && mkdir "$unpacked"
+    (
+        cd "$unpacked"
+        apt-get download prometheus || { apt-get update && apt-get download prometheus; }
+        dpkg-deb --extract prometheus_*.deb .
+    )
+    mv "$unpacked/usr/bin/promtool" "$tools/"
+    rm -rf "$unpacked"
+}
+
+require_root() {
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "this needs root"
+        exit 1
+    fi
+}
+
+main() {
+    case "${1:-}" in
+        --list) list; exit ;;
+        --stage) "stage_$2"; exit ;;
+        -*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    esac
+    check_names "$@"
+    local passed=0 failed=0 ran=' ' good=' ' row name
+    for row in "${stages[@]}"; do
+        name=$(column 1 "$row")
+        if ! wanted "$name" "$@"; then
+            continue
+        fi
+        ran+="$name "
+        if run_stage "$row"; then
+            passed=$((passed + 1)) good+="$name "
+        else
+            failed=$((failed + 1))
+        fi
+    done
+    printf '\n%d passed, %d failed\n' $passed $failed
+    [ $failed -eq 0 ]
+}
+
+# run_stage ROW: uses the names that main gathered in `ran` and `good`.
+run_stage() {
+    local name budget need status=0 begin=$SECONDS
+    name=$(column 1 "$1") budget=$(column 2 "$1")
+    printf '\n=== stage %s: %s ===\n' "$name" "$(column 4 "$1")"
+    for need in $(column 3 "$1"); do
+        if [[ $ran == *" $need "* && $good != *" $need "* ]]; then
+            echo "stage $name: not run, because stage $need failed"
+            return 1
+        fi
+    done
+    # In the background, because bash handles a signal only between foreground commands.
+    timeout --kill-after=10 "$budget" bash tests/run.sh --stage "$name" </dev/null 2>&1 &
+    trap "kill $! 2>/dev/null; exit 130" INT TERM
+    wait $! || status=$?
+    trap - INT TERM
+    case $status in
+        0) echo "stage $name: passed in $((SECONDS - begin)) s" ;;
+        124 | 137) echo "stage $name: exceeded its budget of $budget s" ;;
+        *) echo "stage $name: failed after $((SECONDS - begin)) s" ;;
+    esac
+    return $status
+}
+
+# wanted NAME [CHOSEN...]: whether it was chosen, or one that was chosen needs it.
+wanted() {
+    local name=$1 row chosen
+    shift
+    if [ $# -eq 0 ]; then
+        return 0
+    fi
+    for chosen in "$@"; do
+        row=$(row_of "$chosen")
+        if [[ " $chosen $(column 3 "$row") " == *" $name "* ]]; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+check_names() {
+    local name
+    for name in "$@"; do
+        if [ -z "$(row_of "$name")" ]; then
+            echo "run.sh: there is no stage $name (--list shows them)" >&2
+            exit 2
+        fi
+    done
+}
+
+row_of() {
+    local row
+    for row in "${stages[@]}"; do
+        if [ "$(column 1 "$row")" = "$1" ]; then
+            echo "$row"
+        fi
+    done
+}
+
+# column N ROW: the N-th column of a row of the table, trimmed.
+column() {
+    echo "$2" | cut -d'|' -f"$1" | xargs
+}
+
+list() {
+    local row
+    for row in "${stages[@]}"; do
+        printf '%-8s %4s s  %s\n' "$(column 1 "$row")" "$(column 2 "$row")" "$(column 4 "$row")"
+    done
+}
+
+main "$@"
