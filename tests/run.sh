@@ -18,6 +18,7 @@ stages=(
     'build  | 420 |             | release binary, with the committed BPF object'
     'bpf    | 240 | tools       | the committed BPF object is what its sources give'
     'e2e    | 600 | tools build | the exporter on this kernel, as root, in network namespaces of its own'
+    'bench  | 300 | tools build | what the BPF program costs per drop, and that it is little'
 )
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -80,6 +81,16 @@ stage_e2e() {
     end_to_end
 }
 
+stage_bench() {
+    require_root
+    cargo_bpf build --profile bpf --bin baseline
+    NETDROP_BENCH_OBJECT=$target/bpf/bpfel-unknown-none/bpf/baseline \
+        cargo test --release --package netdrop-tests --test cost -- --ignored --nocapture
+}
+
+# The benchmark has a stage of its own.
+needs_bench_object=the_program_costs
+
 # end_to_end [FILTER]: the end-to-end tests, or those with FILTER in their names.
 end_to_end() {
     local run=(cargo test --release --package netdrop-tests "$@" --)
@@ -89,7 +100,7 @@ end_to_end() {
         return 1
     fi
     PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter \
-        "${run[@]}" --test-threads=1
+        "${run[@]}" --include-ignored --test-threads=1 --skip "$needs_bench_object"
 }
 
 lint_bpf() {
@@ -97,11 +108,19 @@ lint_bpf() {
         echo "the BPF program was not linted for its own target: there is no rust-web-clippy"
         return
     fi
-    # Debian's compiler: it has the library's sources. The stable one of rustup has not.
-    env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH" CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc \
-        RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$target/bpf-clippy" \
-        /usr/bin/cargo-clippy clippy -Z build-std=core --locked --target bpfel-unknown-none \
-        --package netdrop-ebpf -- -D warnings
+    cargo_bpf clippy -- -D warnings
+}
+
+# cargo_bpf COMMAND [OPTION...]: cargo for the BPF crate and its own target, with Debian's compiler: it has the
+# library's sources, and the stable one of rustup has not.
+cargo_bpf() {
+    local command=$1
+    shift
+    env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin" \
+        CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$target/bpf" \
+        RUSTFLAGS='-C linker=bpf-linker -C link-arg=--btf -C debuginfo=2' \
+        /usr/bin/cargo "$command" -Z build-std=core --locked --target bpfel-unknown-none \
+        --package netdrop-ebpf "$@"
 }
 
 install_packages() {

@@ -108,13 +108,26 @@ fn read<T: Copy>(base: *const u8, offset: &Global<u32>) -> T {
 fn count(ctx: &BtfTracePointContext, rx_sk: *const u8) {
     let skb: *const u8 = ctx.arg(0);
     let location: u64 = ctx.arg(1);
-    let reason = if HAS_REASON.load() != 0 { ctx.arg(2) } else { 0 };
+    let reason = if HAS_REASON.load() != 0 {
+        ctx.arg(2)
+    } else {
+        0
+    };
 
     let bytes = u64::from(read::<u32>(skb, &SKB_LEN));
-    let sk: *const u8 = if rx_sk.is_null() { read(skb, &SKB_SK) } else { rx_sk };
+    let sk: *const u8 = if rx_sk.is_null() {
+        read(skb, &SKB_SK)
+    } else {
+        rx_sk
+    };
     let dev = device(skb);
 
-    let mut key = DropKey { location, reason, link: Link::Unknown as u8, ..DropKey::default() };
+    let mut key = DropKey {
+        location,
+        reason,
+        link: Link::Unknown as u8,
+        ..DropKey::default()
+    };
     if !sk.is_null() {
         key.state = tcp_state(sk);
     }
@@ -160,7 +173,11 @@ fn device(skb: *const u8) -> *const u8 {
 
 #[inline(always)]
 fn netns(net: *const u8) -> u32 {
-    if net.is_null() { 0 } else { read(net, &NET_INUM) }
+    if net.is_null() {
+        0
+    } else {
+        read(net, &NET_INUM)
+    }
 }
 
 #[inline(always)]
@@ -188,8 +205,8 @@ fn tcp_state(sk: *const u8) -> u8 {
     if state == MINI_SOCKETS[0] || state == MINI_SOCKETS[1] {
         return state;
     }
-    let tcp = read::<u16>(sk, &SK_PROTOCOL) == IPPROTO_TCP
-        && read::<u16>(sk, &SK_TYPE) == SOCK_STREAM;
+    let tcp =
+        read::<u16>(sk, &SK_PROTOCOL) == IPPROTO_TCP && read::<u16>(sk, &SK_TYPE) == SOCK_STREAM;
     if tcp { state } else { 0 }
 }
 
@@ -206,8 +223,8 @@ fn name(dev: *const u8) -> [u64; 2] {
 /// the well-mixed ones.
 #[inline(always)]
 fn name_tag(name: [u64; 2]) -> u16 {
-    let hash = name[0].wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        ^ name[1].wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    let hash =
+        name[0].wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ name[1].wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
     (hash >> 48) as u16
 }
 
@@ -254,8 +271,11 @@ unsafe fn atomic_add(counter: *mut u64, value: u64) {
 #[inline(always)]
 fn insert(map: &PerCpuHashMap<DropKey, DropCount>, key: &DropKey, bytes: u64, dev: *const u8) {
     if !dev.is_null() {
-        let name_key =
-            NameKey { netns: key.netns, ifindex: key.ifindex, name_tag: key.name_tag.into() };
+        let name_key = NameKey {
+            netns: key.netns,
+            ifindex: key.ifindex,
+            name_tag: key.name_tag.into(),
+        };
         let [low, high] = name(dev).map(u64::to_ne_bytes);
         let mut name = DeviceName::default();
         name.0[..8].copy_from_slice(&low);

@@ -29,9 +29,13 @@ impl Devices {
     ///
     /// No socket can be had.
     pub fn open() -> anyhow::Result<Self> {
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-                .context("open a socket to look up network devices")?;
+        let socket = socket_with(
+            AddressFamily::UNIX,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .context("open a socket to look up network devices")?;
         Ok(Self { socket })
     }
 
@@ -119,7 +123,11 @@ fn compile(expression: &str) -> anyhow::Result<Regex> {
 /// The name before its NUL. Names are bytes to the kernel; what is not UTF-8 is replaced, because
 /// labels must be.
 pub fn device_name(name: &DeviceName) -> Cow<'_, str> {
-    let end = name.0.iter().position(|&byte| byte == 0).unwrap_or(name.0.len());
+    let end = name
+        .0
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(name.0.len());
     String::from_utf8_lossy(&name.0[..end])
 }
 

@@ -69,7 +69,13 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     if args.drops {
         start_drops(&args, &mut exposition);
     }
-    web::serve(listeners, args.telemetry_path, Arc::new(exposition), stopped).await
+    web::serve(
+        listeners,
+        args.telemetry_path,
+        Arc::new(exposition),
+        stopped,
+    )
+    .await
 }
 
 fn start_drops(args: &Args, exposition: &mut Exposition) {

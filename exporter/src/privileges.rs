@@ -9,8 +9,7 @@ use caps::{CapSet, Capability};
 const LOAD: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
 
 /// The command that grants everything to a binary that is not run as root.
-const REMEDY: &str =
-    "run as root, or setcap cap_bpf,cap_perfmon,cap_syslog+ep on the binary";
+const REMEDY: &str = "run as root, or setcap cap_bpf,cap_perfmon,cap_syslog+ep on the binary";
 
 /// Names the capabilities that are missing for loading the BPF program, with the remedy; `None` if
 /// there is nothing to complain about, or no way to find out.
@@ -19,8 +18,11 @@ pub fn missing_for_bpf() -> Option<String> {
     if effective.contains(&Capability::CAP_SYS_ADMIN) {
         return None;
     }
-    let missing: Vec<_> =
-        LOAD.iter().filter(|needed| !effective.contains(needed)).map(ToString::to_string).collect();
+    let missing: Vec<_> = LOAD
+        .iter()
+        .filter(|needed| !effective.contains(needed))
+        .map(ToString::to_string)
+        .collect();
     match missing.as_slice() {
         [] => None,
         [one] => Some(format!("{one} is missing ({REMEDY})")),

@@ -35,7 +35,10 @@ fn the_program_costs_at_most_a_fifth_more_than_a_bare_update() {
     let here = Namespace::new();
     let there = Namespace::new();
     let veth = Veth::between(&here, &there);
-    let flood = Flood { cpu: Some(0), ..Flood::over(&veth.a, FRAMES) };
+    let flood = Flood {
+        cpu: Some(0),
+        ..Flood::over(&veth.a, FRAMES)
+    };
     let bench = BenchPrograms::load();
     let kernel = program::Kernel::from_btf(&btf::open_vmlinux(Path::new("/sys")).unwrap()).unwrap();
 
@@ -48,7 +51,11 @@ fn the_program_costs_at_most_a_fifth_more_than_a_bare_update() {
         drop_frames();
         let stats = attached.run_stats(Path::new("/proc")).unwrap();
         assert!(stats.runs >= FRAMES, "the program ran {} times", stats.runs);
-        rounds.push([empty, bare, stats.run_time.as_nanos() as f64 / stats.runs as f64]);
+        rounds.push([
+            empty,
+            bare,
+            stats.run_time.as_nanos() as f64 / stats.runs as f64,
+        ]);
     }
 
     let column = |n: usize| median(rounds.iter().map(|round| round[n]));
@@ -56,8 +63,14 @@ fn the_program_costs_at_most_a_fifth_more_than_a_bare_update() {
     println!("ns per drop, median of {ROUNDS} rounds of {FRAMES} frames:");
     println!("  empty program       {:6.1}", column(0));
     println!("  bare map update     {:6.1}", column(1));
-    println!("  netdrop             {:6.1}  ({ratio:.2} times a bare update)", column(2));
-    assert!(ratio <= LIMIT, "{ratio:.2} times a bare update, and at most {LIMIT} is allowed");
+    println!(
+        "  netdrop             {:6.1}  ({ratio:.2} times a bare update)",
+        column(2)
+    );
+    assert!(
+        ratio <= LIMIT,
+        "{ratio:.2} times a bare update, and at most {LIMIT} is allowed"
+    );
 }
 
 /// The programs to compare with, from the object in `NETDROP_BENCH_OBJECT`.
@@ -74,13 +87,20 @@ impl BenchPrograms {
     fn cost(&self, name: &str, work: impl Fn()) -> f64 {
         let mut ebpf = Ebpf::load(&self.0).unwrap();
         let program: &mut BtfTracePoint = ebpf.program_mut(name).unwrap().try_into().unwrap();
-        program.load("kfree_skb", &Btf::from_sys_fs().unwrap()).unwrap();
+        program
+            .load("kfree_skb", &Btf::from_sys_fs().unwrap())
+            .unwrap();
         program.attach().unwrap();
         work();
         let fd = program.fd().unwrap().as_fd().as_raw_fd();
         let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
         let value = |name: &str| -> f64 {
-            text.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().parse().unwrap()
+            text.lines()
+                .find_map(|l| l.strip_prefix(name))
+                .unwrap()
+                .trim()
+                .parse()
+                .unwrap()
         };
         assert!(value("run_cnt:") >= FRAMES as f64);
         value("run_time_ns:") / value("run_cnt:")

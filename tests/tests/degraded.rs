@@ -112,13 +112,23 @@ fn without_symbol_addresses_drops_are_counted_without_function() {
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
-fn without_procfs_drops_are_counted_all_the_same() {
+fn without_procfs_it_serves_and_each_collector_names_the_path_once() {
     let _room = Room::enter();
-    let launch = Exporter::launch().arguments(&["--path.procfs=/nonexistent"]);
-    let (exporter, metrics, device) = scrape_after_drops(launch, 300);
-    assert_eq!(metrics.sum(DROPPED, &[("device", &device)]), 300.0);
+    let exporter = Exporter::start(&["--path.procfs=/nonexistent"]);
+    exporter.scrape();
+    let metrics = exporter.scrape();
+    for collector in ["drops", "process"] {
+        assert_eq!(
+            metrics.value("netdrop_collector_success", &[("collector", collector)]),
+            Some(0.0)
+        );
+    }
+    let told = exporter.complaints();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for line in told {
+        assert!(line.contains("/nonexistent"), "{line}");
+    }
     assert_eq!(exporter.get("/-/healthy").status, 200);
-    complained_once(&exporter, &["/nonexistent"]);
 }
 
 #[test]

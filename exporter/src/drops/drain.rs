@@ -59,7 +59,13 @@ impl Drain {
     pub fn new(maps: Maps, possible_cpus: usize) -> anyhow::Result<Self> {
         let grace_period = sys::create_array_of_maps(maps.unattributed.as_fd())
             .context("create the map that waits for the program")?;
-        Ok(Self { maps, active: 0, unfinished: false, grace_period, possible_cpus })
+        Ok(Self {
+            maps,
+            active: 0,
+            unfinished: false,
+            grace_period,
+            possible_cpus,
+        })
     }
 
     /// Moves all drops since the last drain into `drops`, in which no key is there twice unless a
@@ -79,7 +85,8 @@ impl Drain {
             .context("swap the maps of drops")?;
         self.active = next;
         self.unfinished = true;
-        self.wait_for_program().context("wait for the program to leave the map")?;
+        self.wait_for_program()
+            .context("wait for the program to leave the map")?;
         self.read_inactive(drops)
     }
 
@@ -92,8 +99,10 @@ impl Drain {
     ///
     /// As [`Drain::drops`].
     pub fn names(&mut self, names: &mut Vec<(NameKey, DeviceName)>) -> anyhow::Result<()> {
-        take_all(&self.maps.names, 1, |key, values| names.push((key, values[0])))
-            .context("read the device names")
+        take_all(&self.maps.names, 1, |key, values| {
+            names.push((key, values[0]))
+        })
+        .context("read the device names")
     }
 
     /// Reads the packets without a key.
@@ -107,10 +116,12 @@ impl Drain {
             sys::lookup(self.maps.unattributed.as_fd(), &(cause as u32), &mut values)?;
             Ok(values.iter().sum())
         };
-        let read = || Ok::<_, io::Error>(UnattributedPackets {
-            map_full: sum(Unattributed::MapFull)?,
-            busy: sum(Unattributed::Nested)?,
-        });
+        let read = || {
+            Ok::<_, io::Error>(UnattributedPackets {
+                map_full: sum(Unattributed::MapFull)?,
+                busy: sum(Unattributed::Nested)?,
+            })
+        };
         read().context("read the unattributed packets")
     }
 
@@ -190,8 +201,10 @@ fn take_one_by_one<K: Plain, V: Plain>(
 }
 
 fn sum(per_cpu: &[DropCount]) -> DropCount {
-    per_cpu.iter().fold(DropCount::default(), |sum, cpu| DropCount {
-        packets: sum.packets + cpu.packets,
-        bytes: sum.bytes + cpu.bytes,
-    })
+    per_cpu
+        .iter()
+        .fold(DropCount::default(), |sum, cpu| DropCount {
+            packets: sum.packets + cpu.packets,
+            bytes: sum.bytes + cpu.bytes,
+        })
 }

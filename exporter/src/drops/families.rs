@@ -61,8 +61,11 @@ fn link_down(state: &State) -> MetricFamily {
         "netdrop_link_down_dropped_packets_total",
         "Packets dropped while their device had no carrier or was down.",
         state.series.link_down().map(|(labels, packets)| {
-            let labels =
-                [("device", &*labels.device), ("link", labels.link), ("state", labels.state)];
+            let labels = [
+                ("device", &*labels.device),
+                ("link", labels.link),
+                ("state", labels.state),
+            ];
             sample(&labels, as_float(packets))
         }),
     )
@@ -73,8 +76,11 @@ fn unattributed(state: &State) -> MetricFamily {
     counter(
         "netdrop_unattributed_packets_total",
         "Dropped packets that were counted without reason, function, state and device.",
-        [("map_full", state.unattributed.map_full), ("nested", nested)]
-            .map(|(cause, packets)| sample(&[("cause", cause)], as_float(packets))),
+        [
+            ("map_full", state.unattributed.map_full),
+            ("nested", nested),
+        ]
+        .map(|(cause, packets)| sample(&[("cause", cause)], as_float(packets))),
     )
 }
 
@@ -83,9 +89,13 @@ fn reasons(state: &State) -> MetricFamily {
         "netdrop_reason_info",
         "The category of each reason that has a series; 1.",
         MetricType::GAUGE,
-        state.series.reasons().into_iter().map(|(reason, category)| {
-            sample(&[("category", category.as_str()), ("reason", reason)], 1.0)
-        }),
+        state
+            .series
+            .reasons()
+            .into_iter()
+            .map(|(reason, category)| {
+                sample(&[("category", category.as_str()), ("reason", reason)], 1.0)
+            }),
     )
 }
 

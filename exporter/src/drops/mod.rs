@@ -149,16 +149,20 @@ impl State {
         }
         self.series.retire(now, self.resolver.device_exists());
 
-        let unattributed = self.drain.unattributed().map(|read| self.unattributed = read);
-        let run_stats = self.program.run_stats(procfs).map(|read| self.run_stats = read);
+        let unattributed = self
+            .drain
+            .unattributed()
+            .map(|read| self.unattributed = read);
+        let run_stats = self
+            .program
+            .run_stats(procfs)
+            .map(|read| self.run_stats = read);
         drops.and(device_names).and(unattributed).and(run_stats)
     }
 }
 
 /// What the running kernel is and what its drop reasons are called; `None` without reasons.
-fn ask_kernel(
-    sysfs: &std::path::Path,
-) -> anyhow::Result<(Kernel, Option<btf::ReasonNames>)> {
+fn ask_kernel(sysfs: &std::path::Path) -> anyhow::Result<(Kernel, Option<btf::ReasonNames>)> {
     let btf = btf::open_vmlinux(sysfs)?;
     let kernel = Kernel::from_btf(&btf)?;
     let reasons = kernel.args.reason.map(|_| btf::reason_names(&btf));
@@ -177,6 +181,9 @@ fn open_symbols(procfs: &std::path::Path) -> Option<Symbols> {
         Ok(_) => privileges::hidden_symbols_remedy(),
         Err(e) => e.to_string(),
     };
-    log::warn!("no function names from {}, so function=\"\": {why}", path.display());
+    log::warn!(
+        "no function names from {}, so function=\"\": {why}",
+        path.display()
+    );
     None
 }

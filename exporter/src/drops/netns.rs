@@ -45,11 +45,20 @@ impl Namespaces {
     pub fn open(procfs: &Path, scope: Scope) -> anyhow::Result<Self> {
         let path = procfs.join("self/ns/net");
         let own = fs::metadata(&path)
-            .with_context(|| format!("find the own network namespace at {}", path.display()))?
+            .with_context(|| {
+                format!(
+                    "no network namespace at {} (is --path.procfs right?)",
+                    path.display()
+                )
+            })?
             .ino();
         // The kernel numbers namespaces with 32 bits (`ns_common.inum`, include/linux/ns_common.h).
         let own = u32::try_from(own).context("the inode of the network namespace is too large")?;
-        Ok(Self { own, scope, names: HashMap::new() })
+        Ok(Self {
+            own,
+            scope,
+            names: HashMap::new(),
+        })
     }
 
     /// The inode of the exporter's own namespace.
@@ -68,9 +77,15 @@ impl Namespaces {
 
     /// Learns the names that there are now.
     pub fn refresh(&mut self, now: Instant) {
-        let Scope::All(directory) = &self.scope else { return };
+        let Scope::All(directory) = &self.scope else {
+            return;
+        };
         // No directory: no namespace has a name.
-        for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        for entry in fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+        {
             let inode = fs::metadata(entry.path()).map(|namespace| namespace.ino());
             if let Ok(inode) = inode
                 && let Ok(inode) = u32::try_from(inode)
@@ -83,6 +98,7 @@ impl Namespaces {
                 }
             }
         }
-        self.names.retain(|_, (_, seen)| now.saturating_duration_since(*seen) < REMEMBER);
+        self.names
+            .retain(|_, (_, seen)| now.saturating_duration_since(*seen) < REMEMBER);
     }
 }

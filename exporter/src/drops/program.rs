@@ -44,7 +44,10 @@ impl Kernel {
     ///
     /// The BTF lacks something, which the error names.
     pub fn from_btf(btf: &btf_rs::Btf) -> Result<Self, BtfError> {
-        Ok(Self { offsets: btf::offsets(btf)?, args: btf::tracepoint_args(btf)? })
+        Ok(Self {
+            offsets: btf::offsets(btf)?,
+            args: btf::tracepoint_args(btf)?,
+        })
     }
 }
 
@@ -81,12 +84,20 @@ pub fn attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Ma
 fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Maps)> {
     let mut ebpf = load_maps(kernel, max_entries).context("create the BPF maps")?;
     let btf = Btf::from_sys_fs().context("read the kernel's BTF")?;
-    let name = if may_read_rx_sk(&mut ebpf, kernel, &btf) { PROGRAM_RX_SK } else { PROGRAM };
+    let name = if may_read_rx_sk(&mut ebpf, kernel, &btf) {
+        PROGRAM_RX_SK
+    } else {
+        PROGRAM
+    };
     log::debug!("using the BPF program {name}");
 
     let program = program(&mut ebpf, name)?;
-    program.load(TRACEPOINT, &btf).context("load the BPF program")?;
-    let link = program.attach().context("attach to the tracepoint kfree_skb")?;
+    program
+        .load(TRACEPOINT, &btf)
+        .context("load the BPF program")?;
+    let link = program
+        .attach()
+        .context("attach to the tracepoint kfree_skb")?;
     let link = program.take_link(link)?;
     let program = program.fd()?.as_fd().try_clone_to_owned()?;
     let maps = Maps {
@@ -95,7 +106,13 @@ fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Ma
         unattributed: take_map(&mut ebpf, UNATTRIBUTED)?,
         active: take_map(&mut ebpf, ACTIVE_SECTION)?,
     };
-    Ok((Attached { program, _link: link }, maps))
+    Ok((
+        Attached {
+            program,
+            _link: link,
+        },
+        maps,
+    ))
 }
 
 fn load_maps(kernel: &Kernel, max_entries: u32) -> anyhow::Result<Ebpf> {
@@ -148,11 +165,15 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut BtfTrac
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<OwnedFd> {
-    let map = ebpf.take_map(name).ok_or_else(|| anyhow!("the BPF object has no map {name}"))?;
+    let map = ebpf
+        .take_map(name)
+        .ok_or_else(|| anyhow!("the BPF object has no map {name}"))?;
     let (Map::PerCpuHashMap(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::Array(data)) =
         &map
     else {
-        return Err(anyhow!("map {name} of the BPF object has an unexpected type"));
+        return Err(anyhow!(
+            "map {name} of the BPF object has an unexpected type"
+        ));
     };
     Ok(data.fd().as_fd().try_clone_to_owned()?)
 }
@@ -165,8 +186,8 @@ impl Attached {
     /// The file cannot be read.
     pub fn run_stats(&self, procfs: &Path) -> anyhow::Result<RunStats> {
         let path = procfs.join(format!("self/fdinfo/{}", self.program.as_raw_fd()));
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         Ok(parse_fdinfo(&text))
     }
 }
@@ -176,7 +197,13 @@ impl Attached {
 fn parse_fdinfo(text: &str) -> RunStats {
     let value = |name: &str| {
         text.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+            .find_map(|line| {
+                line.strip_prefix(name)?
+                    .strip_prefix(':')?
+                    .trim()
+                    .parse()
+                    .ok()
+            })
             .unwrap_or(0)
     };
     RunStats {
@@ -192,7 +219,8 @@ mod tests {
 
     #[test]
     fn fdinfo_of_a_program_is_read() {
-        let text = "pos:\t0\nprog_type:\t26\nrun_time_ns:\t1500\nrun_cnt:\t12\nrecursion_misses:\t3\n";
+        let text =
+            "pos:\t0\nprog_type:\t26\nrun_time_ns:\t1500\nrun_cnt:\t12\nrecursion_misses:\t3\n";
         let expected = RunStats {
             recursion_misses: 3,
             runs: 12,
@@ -203,7 +231,13 @@ mod tests {
 
     #[test]
     fn fdinfo_of_an_old_or_odd_kernel_counts_as_zero() {
-        for text in ["", "run_cnt", "run_cnt:", "run_cnt:\tmany\n", "recursion_misses_x:\t4"] {
+        for text in [
+            "",
+            "run_cnt",
+            "run_cnt:",
+            "run_cnt:\tmany\n",
+            "recursion_misses_x:\t4",
+        ] {
             assert_eq!(parse_fdinfo(text), RunStats::default(), "{text:?}");
         }
     }

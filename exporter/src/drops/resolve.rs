@@ -95,7 +95,10 @@ impl Resolver {
                 log::warn!("cannot read function names: {e}");
             }
         }
-        drained.iter().map(|(key, count)| self.drops(key, count)).collect()
+        drained
+            .iter()
+            .map(|(key, count)| self.drops(key, count))
+            .collect()
     }
 
     /// Whether the device exists, as far as can be known: devices of other namespaces cannot.
@@ -175,7 +178,12 @@ impl Reasons {
     /// Reasons with the names of the kernel's own BTF. Those of modules are searched in
     /// `<sysfs>/kernel/btf` when one occurs.
     pub fn new(names: Option<ReasonNames>, sysfs: PathBuf) -> Self {
-        Self { names, labels: HashMap::new(), sysfs, last_search: None }
+        Self {
+            names,
+            labels: HashMap::new(),
+            sysfs,
+            last_search: None,
+        }
     }
 
     fn label(&mut self, reason: u32) -> (Arc<str>, Category) {
@@ -203,7 +211,10 @@ impl Reasons {
         self.last_search = Some(now);
         match btf::open_vmlinux(&self.sysfs) {
             Ok(base) => {
-                names.merge(btf::module_reason_names(&base, &self.sysfs.join("kernel/btf")));
+                names.merge(btf::module_reason_names(
+                    &base,
+                    &self.sysfs.join("kernel/btf"),
+                ));
                 // A number may have been served as a label already; from now on it has its name.
                 self.labels.retain(|&reason, _| reason <= LAST_CORE_REASON);
             }
@@ -224,13 +235,19 @@ pub struct DeviceNames {
 impl DeviceNames {
     /// No names yet. `source` knows the devices of the exporter's own namespace.
     pub fn new(source: Devices, filter: DeviceFilter) -> Self {
-        Self { source, filter, generations: Default::default() }
+        Self {
+            source,
+            filter,
+            generations: Default::default(),
+        }
     }
 
     fn learn(&mut self, names: &[(NameKey, DeviceName)]) {
         self.generations.swap(0, 1);
-        self.generations[0] =
-            names.iter().map(|(key, name)| (*key, device_name(name).into())).collect();
+        self.generations[0] = names
+            .iter()
+            .map(|(key, name)| (*key, device_name(name).into()))
+            .collect();
     }
 
     /// What the device was called at the drop. A drop of which only the index is known, or whose
@@ -239,8 +256,17 @@ impl DeviceNames {
         if key.ifindex == 0 {
             return None;
         }
-        let DropKey { netns, ifindex, name_tag, .. } = *key;
-        let exact = NameKey { netns, ifindex, name_tag: name_tag.into() };
+        let DropKey {
+            netns,
+            ifindex,
+            name_tag,
+            ..
+        } = *key;
+        let exact = NameKey {
+            netns,
+            ifindex,
+            name_tag: name_tag.into(),
+        };
         if let Some(name) = self.generations.iter().find_map(|names| names.get(&exact)) {
             return Some(Arc::clone(name));
         }
@@ -264,7 +290,10 @@ mod tests {
         let namespaces = Namespaces::open("/proc".as_ref(), scope).unwrap();
         let devices = DeviceNames::new(Devices::open().unwrap(), filter);
         let names = Names::new(Reasons::new(None, "/sys".into()), devices, namespaces);
-        Resolver { symbols: None, names }
+        Resolver {
+            symbols: None,
+            names,
+        }
     }
 
     fn own(resolver: &Resolver) -> u32 {
@@ -272,14 +301,31 @@ mod tests {
     }
 
     fn key(netns: u32, ifindex: u32, name_tag: u16) -> DropKey {
-        DropKey { netns, ifindex, name_tag, ..DropKey::default() }
+        DropKey {
+            netns,
+            ifindex,
+            name_tag,
+            ..DropKey::default()
+        }
     }
 
     fn named(key: &DropKey, name: &str) -> (NameKey, DeviceName) {
         let mut bytes = DeviceName::default();
         bytes.0[..name.len()].copy_from_slice(name.as_bytes());
-        let DropKey { netns, ifindex, name_tag, .. } = *key;
-        (NameKey { netns, ifindex, name_tag: name_tag.into() }, bytes)
+        let DropKey {
+            netns,
+            ifindex,
+            name_tag,
+            ..
+        } = *key;
+        (
+            NameKey {
+                netns,
+                ifindex,
+                name_tag: name_tag.into(),
+            },
+            bytes,
+        )
     }
 
     /// (netns, device) of each key.
@@ -288,11 +334,19 @@ mod tests {
         keys: &[DropKey],
         names: &[(NameKey, DeviceName)],
     ) -> Vec<(String, String)> {
-        let drained: Vec<_> = keys.iter().map(|key| (*key, DropCount::default())).collect();
+        let drained: Vec<_> = keys
+            .iter()
+            .map(|key| (*key, DropCount::default()))
+            .collect();
         resolver
             .resolve(&drained, names, Instant::now())
             .into_iter()
-            .map(|drops| (drops.labels.netns.to_string(), drops.labels.device.to_string()))
+            .map(|drops| {
+                (
+                    drops.labels.netns.to_string(),
+                    drops.labels.device.to_string(),
+                )
+            })
             .collect()
     }
 
@@ -342,7 +396,11 @@ mod tests {
     fn an_excluded_device_is_other_and_no_place_at_all_stays_empty() {
         let filter = DeviceFilter::Exclude(crate::devices::DevicePattern::new("lo").unwrap());
         let mut resolver = resolver(Scope::Own, filter);
-        let keys = [key(own(&resolver), 1, 0), key(own(&resolver), 0, 0), key(0, 5, 0)];
+        let keys = [
+            key(own(&resolver), 1, 0),
+            key(own(&resolver), 0, 0),
+            key(0, 5, 0),
+        ];
         assert_eq!(
             places(&mut resolver, &keys, &[]),
             [place("host", "other"), place("host", ""), place("", "")]
@@ -352,8 +410,15 @@ mod tests {
     #[test]
     fn states_and_links_that_a_later_kernel_invents_are_still_counted() {
         let mut resolver = resolver(Scope::Own, DeviceFilter::All);
-        let key = DropKey { state: 200, link: 200, ..DropKey::default() };
-        let count = DropCount { packets: 3, bytes: 9 };
+        let key = DropKey {
+            state: 200,
+            link: 200,
+            ..DropKey::default()
+        };
+        let count = DropCount {
+            packets: 3,
+            bytes: 9,
+        };
         let drops = resolver.resolve(&[(key, count)], &[], Instant::now());
         assert_eq!((drops[0].labels.state, drops[0].link), ("", Link::Unknown));
         assert_eq!((drops[0].packets, drops[0].bytes), (3, 9));

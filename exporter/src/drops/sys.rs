@@ -170,7 +170,11 @@ pub fn lookup<K: Plain, V: Plain>(
 
 /// Removes the element with this key.
 pub fn delete<K: Plain>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
-    let mut attr = ElementAttr { map_fd: raw(map), key: address(key), ..ElementAttr::default() };
+    let mut attr = ElementAttr {
+        map_fd: raw(map),
+        key: address(key),
+        ..ElementAttr::default()
+    };
     // SAFETY: `key` is readable for the map's key size.
     unsafe { bpf(BPF_MAP_DELETE_ELEM, &mut attr) }.map(drop)
 }
@@ -220,8 +224,14 @@ pub fn trim_heap() {
 unsafe fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<libc::c_int> {
     // SAFETY: `attr` is a live `repr(C)` prefix of `union bpf_attr`, whose size is passed; the
     // kernel takes the rest as zero. The addresses within are the caller's promise.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attr),
+            size_of::<A>(),
+        )
+    };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }

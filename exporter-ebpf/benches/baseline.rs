@@ -4,7 +4,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     target_arch = "bpf",
-    expect(unsafe_code, reason = "a BPF program is raw map values; the verifier proves each access")
+    expect(
+        unsafe_code,
+        reason = "a BPF program is raw map values; the verifier proves each access"
+    )
 )]
 
 #[cfg(not(target_arch = "bpf"))]
@@ -33,7 +36,10 @@ mod program {
     /// The price of one per-CPU hash update with a key of the same type.
     #[btf_tracepoint(function = "kfree_skb")]
     fn bare_update(ctx: BtfTracePointContext) {
-        let key = DropKey { location: ctx.arg(1), ..DropKey::default() };
+        let key = DropKey {
+            location: ctx.arg(1),
+            ..DropKey::default()
+        };
         if let Some(count) = COUNTS.get_ptr_mut(&key) {
             // SAFETY: this CPU's value of a preallocated element.
             unsafe {
@@ -41,7 +47,14 @@ mod program {
                 (*count).bytes += 1;
             }
         } else {
-            _ = COUNTS.insert(key, DropCount { packets: 1, bytes: 1 }, 0);
+            _ = COUNTS.insert(
+                key,
+                DropCount {
+                    packets: 1,
+                    bytes: 1,
+                },
+                0,
+            );
         }
     }
 
