@@ -95,7 +95,7 @@ needs_bench_object=the_program_costs
 end_to_end() {
     local run=(cargo test --release --package netdrop-tests "$@" --)
     # A filter that no longer matches anything must not pass for a success.
-    if ! "${run[@]}" --list | grep -q ': test$'; then
+    if [ "$("${run[@]}" --list | grep -c ': test$')" -eq 0 ]; then
         echo "there is no such end-to-end test: $*"
         return 1
     fi

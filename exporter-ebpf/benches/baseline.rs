@@ -40,7 +40,7 @@ mod program {
             location: ctx.arg(1),
             ..DropKey::default()
         };
-        if let Some(count) = COUNTS.get_ptr_mut(&key) {
+        if let Some(count) = COUNTS.get_ptr_mut(key) {
             // SAFETY: this CPU's value of a preallocated element.
             unsafe {
                 (*count).packets += 1;
