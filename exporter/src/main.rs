@@ -23,6 +23,10 @@ use tokio::{
 /// makes some hundreds of keys a minute, not thousands.
 const DRAIN_INTERVAL: Duration = Duration::from_secs(5);
 
+/// One: drains and scrapes wait for each other anyway, and each thread more would have a heap of
+/// its own.
+const BLOCKING_THREADS: usize = 1;
+
 /// How long a stop waits for a drain or a scrape that is under way.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -47,10 +51,11 @@ fn log_to_stderr(level: LevelFilter) {
         .init();
 }
 
-/// One thread serves all connections; scrapes and drains block, and have threads of their own.
+/// One thread serves all connections, another drains and scrapes, which block.
 fn serve_until_stopped(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("start the event loop")?;
     let served = runtime.block_on(serve(args));

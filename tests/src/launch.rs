@@ -165,13 +165,7 @@ impl Launch {
 
     /// The binary, copied to where `nobody` may read it if need be: a clone often lies in a private home.
     fn binary(&self) -> (PathBuf, Option<TempDir>) {
-        let built =
-            env::var_os("NETDROP_EXPORTER_BIN").map_or_else(|| BINARY.into(), PathBuf::from);
-        assert!(
-            built.is_file(),
-            "there is no exporter at {}: run cargo build --release, or set NETDROP_EXPORTER_BIN",
-            built.display()
-        );
+        let built = binary();
         if !self.as_nobody {
             return (built, None);
         }
@@ -182,6 +176,17 @@ impl Launch {
         fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
         (copy, Some(directory))
     }
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    let built = env::var_os("NETDROP_EXPORTER_BIN").map_or_else(|| BINARY.into(), PathBuf::from);
+    assert!(
+        built.is_file(),
+        "there is no exporter at {}: run cargo build --release, or set NETDROP_EXPORTER_BIN",
+        built.display()
+    );
+    built
 }
 
 impl Process {
