@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use anyhow::Context;
@@ -35,7 +35,7 @@ pub struct Maps {
 pub struct Drain {
     maps: Maps,
     active: usize,
-    /// The map that was swapped out may still hold elements, because reading it failed.
+    /// The map that was swapped out may still hold elements, because a drain failed.
     unfinished: bool,
     grace_period: OwnedFd,
     possible_cpus: usize,
@@ -77,7 +77,7 @@ impl Drain {
     /// rest stays there for the next drain.
     pub fn drops(&mut self, drops: &mut Vec<(DropKey, DropCount)>) -> anyhow::Result<()> {
         if self.unfinished {
-            self.read_inactive(drops)?;
+            self.finish(drops)?;
         }
         let next = 1 - self.active;
         // Only the lowest byte differs between 0 and 1, so no CPU can see a mixture.
@@ -85,9 +85,7 @@ impl Drain {
             .context("swap the maps of drops")?;
         self.active = next;
         self.unfinished = true;
-        self.wait_for_program()
-            .context("wait for the program to leave the map")?;
-        self.read_inactive(drops)
+        self.finish(drops)
     }
 
     /// Moves the device names that the program saw into `names`.
@@ -125,7 +123,10 @@ impl Drain {
         read().context("read the unattributed packets")
     }
 
-    fn read_inactive(&mut self, drops: &mut Vec<(DropKey, DropCount)>) -> anyhow::Result<()> {
+    /// Reads the map that was swapped out, as soon as nobody writes it.
+    fn finish(&mut self, drops: &mut Vec<(DropKey, DropCount)>) -> anyhow::Result<()> {
+        self.wait_for_program()
+            .context("wait for the program to leave the map")?;
         let map = &self.maps.drops[1 - self.active];
         take_all(map, self.possible_cpus, |key, per_cpu: &[DropCount]| {
             drops.push((key, sum(per_cpu)));
@@ -142,7 +143,6 @@ impl Drain {
     /// 4.20 and later). membarrier(2) would do the same, but not on machines with one CPU or with
     /// `nohz_full`.
     fn wait_for_program(&self) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
         let inner = self.maps.unattributed.as_raw_fd().cast_unsigned();
         sys::update(self.grace_period.as_fd(), &0_u32, &inner)
     }

@@ -147,6 +147,9 @@ impl State {
         for drops in self.resolver.resolve(&drained, &names, now) {
             self.series.add(drops);
         }
+        if drops.is_ok() {
+            self.resolver.drain_is_complete();
+        }
         self.series.retire(now, self.resolver.device_exists());
 
         let unattributed = self

@@ -101,6 +101,12 @@ impl Resolver {
             .collect()
     }
 
+    /// Tells that a drain was complete: names from before the one before it are not needed any
+    /// more.
+    pub fn drain_is_complete(&mut self) {
+        self.names.devices.next_generation();
+    }
+
     /// Whether the device exists, as far as can be known: devices of other namespaces cannot.
     pub fn device_exists(&self) -> impl Fn(&str, &str) -> bool {
         let known = RefCell::new(HashMap::<String, bool>::new());
@@ -243,11 +249,16 @@ impl DeviceNames {
     }
 
     fn learn(&mut self, names: &[(NameKey, DeviceName)]) {
+        self.generations[0].extend(
+            names
+                .iter()
+                .map(|(key, name)| (*key, Arc::from(device_name(name)))),
+        );
+    }
+
+    fn next_generation(&mut self) {
         self.generations.swap(0, 1);
-        self.generations[0] = names
-            .iter()
-            .map(|(key, name)| (*key, device_name(name).into()))
-            .collect();
+        self.generations[0].clear();
     }
 
     /// What the device was called at the drop. A drop of which only the index is known, or whose
@@ -338,8 +349,9 @@ mod tests {
             .iter()
             .map(|key| (*key, DropCount::default()))
             .collect();
-        resolver
-            .resolve(&drained, names, Instant::now())
+        let drops = resolver.resolve(&drained, names, Instant::now());
+        resolver.drain_is_complete();
+        drops
             .into_iter()
             .map(|drops| {
                 (
@@ -363,6 +375,15 @@ mod tests {
             places(&mut resolver, &[before, after], &names),
             [place("host", "old"), place("host", "new")]
         );
+    }
+
+    #[test]
+    fn an_incomplete_drain_forgets_no_name() {
+        let mut resolver = resolver(Scope::Own, DeviceFilter::All);
+        let key = key(own(&resolver), u32::MAX >> 1, 1);
+        resolver.resolve(&[], &[named(&key, "veth9")], Instant::now());
+        resolver.resolve(&[], &[], Instant::now());
+        assert_eq!(places(&mut resolver, &[key], &[]), [place("host", "veth9")]);
     }
 
     #[test]
