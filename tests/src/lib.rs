@@ -10,11 +10,15 @@
     reason = "a failed step of a test ends the test, with the step's name"
 )]
 
+pub mod churn;
+pub mod crowd;
 pub mod exporter;
 pub mod http;
 pub mod launch;
+pub mod ledger;
 pub mod metrics;
 pub mod netns;
+pub mod pause;
 pub mod room;
 pub mod send;
 mod sys;
@@ -23,6 +27,7 @@ pub mod tracefs;
 pub mod wait;
 
 pub use exporter::Exporter;
+pub use ledger::Ledger;
 pub use metrics::Metrics;
 pub use netns::Namespace;
 pub use room::Room;

@@ -113,62 +113,6 @@ fn the_sum_of_categories_and_unattributed_is_every_drop_of_the_machine() {
     );
 }
 
-#[test]
-#[ignore = "needs root: run by tests/run.sh"]
-fn drops_in_an_interrupt_of_the_program_itself_are_counted_as_nested() {
-    let _room = Room::enter();
-    let cpus = send::cpus();
-    assert!(cpus.len() >= 2, "this test needs two CPUs");
-    let (here, there) = (Namespace::new(), Namespace::new());
-    let softirq = Veth::between(&here, &there);
-    let process = Veth::between(&here, &there);
-    // Frames sent on the first CPU are received in an interrupt of the second (RPS), where a sender drops in
-    // its own context: past the qdisc, on a device without carrier.
-    let steer = format!("/sys/class/net/{}/queues/rx-0/rps_cpus", softirq.a);
-    here.exec(&[
-        "sh",
-        "-c",
-        &format!("echo {:x} > {steer}", 1_u64 << cpus[1]),
-    ]);
-    there.ip(&["link", "set", "dev", &process.b, "down"]);
-    let witness = Witness::of_protocol(send::ETHERTYPE);
-    let exporter = Exporter::launch().namespace(&here).start();
-
-    let flood = Flood::over(&softirq.b, FRAMES);
-    let received = Flood {
-        cpu: Some(cpus[0]),
-        ..flood.clone()
-    };
-    let refused = Flood {
-        device: process.a.clone(),
-        cpu: Some(cpus[1]),
-        bypass_qdisc: true,
-        ..flood
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| there.enter(|| received.send()));
-        scope.spawn(|| here.enter(|| refused.send()));
-    });
-    wait_until("the witness has seen every frame", SOON, || {
-        witness.count() == 2 * FRAMES
-    });
-
-    let last = exporter.scrape();
-    let both = [&softirq.a, &process.a];
-    // Whatever the reason: RPS also drops what overruns the other CPU's backlog.
-    let packets = both
-        .map(|device| last.sum(DROPPED, &[("device", device)]))
-        .iter()
-        .sum();
-    assert_all_there(packets, &witness, &last);
-    let down = [("device", process.a.as_str()), ("link", "no_carrier")];
-    let without_carrier = last.sum("netdrop_link_down_dropped_packets_total", &down);
-    assert_eq!(
-        without_carrier,
-        last.sum(DROPPED, &[("device", &process.a)])
-    );
-}
-
 /// Asserts that `packets` and those that the kernel could not attribute are what the witness saw.
 fn assert_all_there(packets: f64, witness: &Witness, metrics: &Metrics) {
     let cause = |cause| metrics.value(UNATTRIBUTED, &[("cause", cause)]).unwrap();
