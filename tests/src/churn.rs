@@ -6,8 +6,9 @@ use std::thread;
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SendFlags, SocketType, send, socket};
+use rustix::thread::gettid;
 
-use crate::netns::Namespace;
+use crate::netns::{Handle, Namespace, report, run};
 use crate::send::Flood;
 use crate::sys;
 
@@ -51,4 +52,26 @@ pub fn mortal_veth(a: &Namespace, name_a: &str, b: &Namespace, name_b: &str) {
     b.ip(&["link", "set", "dev", name_b, "up"]);
     a.wait_for_carrier(name_a);
     b.wait_for_carrier(name_b);
+}
+
+/// One more name of a namespace under `/run/netns`; taken away on drop.
+#[derive(Debug)]
+pub struct Alias<'a>(&'a str);
+
+impl<'a> Alias<'a> {
+    /// Gives it the name.
+    pub fn new(namespace: &Handle, name: &'a str) -> Self {
+        namespace.enter(|| {
+            // A thread has its own entry in /proc, although no listing shows it (proc(5)).
+            let thread = gettid().as_raw_nonzero().to_string();
+            run(&["ip", "netns", "attach", name, &thread]);
+        });
+        Self(name)
+    }
+}
+
+impl Drop for Alias<'_> {
+    fn drop(&mut self) {
+        report(&["ip", "netns", "del", self.0]);
+    }
 }

@@ -209,7 +209,7 @@ fn output_of(command: &[&str]) -> Output {
 }
 
 /// Runs a command of a drop, where a panic could end the whole test process.
-fn report(command: &[&str]) {
+pub(crate) fn report(command: &[&str]) {
     match Command::new(command[0]).args(&command[1..]).output() {
         Ok(output) if output.status.success() => {}
         other => eprintln!("{command:?}: {other:?}"),
