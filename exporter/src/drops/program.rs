@@ -94,6 +94,7 @@ fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Ma
     let program = program(&mut ebpf, name)?;
     program
         .load(TRACEPOINT, &btf)
+        .map_err(refusal)
         .context("load the BPF program")?;
     let link = program
         .attach()
@@ -155,6 +156,32 @@ fn may_read_rx_sk(ebpf: &mut Ebpf, kernel: &Kernel, btf: &Btf) -> bool {
             false
         }
     }
+}
+
+/// The error without aya's words around it, which repeat it and have the whole log of the verifier.
+fn refusal(error: ProgramError) -> anyhow::Error {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return error.into();
+    };
+    let log = verifier_log.to_string();
+    log::debug!("the verifier's log: {log}");
+    let error = anyhow::Error::new(io_error);
+    match verdict(&log) {
+        Some(verdict) => error.context(format!("the verifier says: {verdict}")),
+        None => error,
+    }
+}
+
+/// The verifier's last word, before its statistics (`print_verification_stats`, `kernel/bpf/verifier.c`).
+fn verdict(log: &str) -> Option<&str> {
+    let statistics = ["verification time ", "stack depth ", "processed "];
+    log.lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty() && !statistics.iter().any(|begin| line.starts_with(begin)))
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut BtfTracePoint> {
@@ -227,6 +254,17 @@ mod tests {
             run_time: Duration::from_nanos(1500),
         };
         assert_eq!(parse_fdinfo(text), expected);
+    }
+
+    #[test]
+    fn the_verdict_is_the_last_line_before_the_statistics() {
+        // From Linux 6.18, for a program that only exits.
+        let log = "0: R1=ctx() R10=fp0\n0: (95) exit\nR0 !read_ok\nverification time 37 usec\n\
+                   stack depth 0\nprocessed 1 insns (limit 1000000) max_states_per_insn 0 \
+                   total_states 0 peak_states 0 mark_read 0\n";
+        assert_eq!(verdict(log), Some("R0 !read_ok"));
+        assert_eq!(verdict(""), None);
+        assert_eq!(verdict("processed 0 insns\n"), None);
     }
 
     #[test]
