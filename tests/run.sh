@@ -17,6 +17,7 @@ stages=(
     'unit   | 360 |             | unit tests; needs no root'
     'build  | 420 |             | release binary, with the committed BPF object'
     'bpf    | 240 | tools       | the committed BPF object is what its sources give'
+    'reasons | 180 | tools      | the table of drop reasons has all that this kernel and the newest of Debian know'
     'e2e    | 600 | tools build | the exporter on this kernel, as root, in network namespaces of its own'
     'bench  | 300 | tools build | what the BPF program costs per drop, and that it is little'
 )
@@ -29,6 +30,8 @@ packages=(
     rust-web-clippy                           # lints for the BPF target, with the compiler that builds it
     iproute2 nftables ethtool procps          # what the end-to-end tests set up links and drops with
     python3 python3-prometheus-client         # reads the metrics back
+    strace                                    # makes system calls of the exporter fail
+    bpftool debian-archive-keyring xz-utils zstd  # what drop reasons there are in Debian's newest kernel
 )
 
 stage_tools() {
@@ -74,6 +77,22 @@ stage_bpf() {
         return
     fi
     return $status
+}
+
+stage_reasons() {
+    local table=exporter/src/drops/reasons.tsv newest dumps part
+    local modules=(mac80211 openvswitch)
+    echo "this kernel, $(uname -r):"
+    bpftool -j btf dump file /sys/kernel/btf/vmlinux | tests/check-reasons.py $table
+    newest=$(tests/newest-kernel.sh "${modules[@]}")
+    dumps=$target/kernels/reasons
+    mkdir -p "$dumps"
+    bpftool -j btf dump file "$newest/vmlinux" >"$dumps/vmlinux"
+    for part in "${modules[@]}"; do
+        bpftool -j --base-btf "$newest/vmlinux" btf dump file "$newest/$part.ko" >"$dumps/$part"
+    done
+    echo "Debian's newest, $(basename "$newest"), with ${modules[*]}:"
+    tests/check-reasons.py $table "$dumps/vmlinux" "${modules[@]/#/$dumps/}"
 }
 
 stage_e2e() {
