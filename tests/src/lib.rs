@@ -11,16 +11,20 @@
 )]
 
 pub mod churn;
+pub mod counters;
 pub mod crowd;
 pub mod exporter;
 pub mod http;
 pub mod launch;
 pub mod ledger;
+pub mod macvlans;
 pub mod metrics;
 pub mod netns;
 pub mod pause;
+pub mod pressure;
 pub mod room;
 pub mod send;
+pub mod strace;
 mod sys;
 pub mod tap;
 pub mod tracefs;

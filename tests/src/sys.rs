@@ -1,4 +1,4 @@
-//! The three system calls for which rustix has no safe form (packet(7), `Documentation/networking/tuntap.rst`).
+//! The system calls for which rustix has no safe form (packet(7), `Documentation/networking/tuntap.rst`).
 #![expect(
     unsafe_code,
     reason = "sockaddr_ll, PACKET_QDISC_BYPASS and TUNSETIFF are not in rustix"
@@ -13,15 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// Protocol 0 means that the socket receives nothing. This matters: a socket that receives would take the
 /// frames whose drop a test wants to see.
 pub(crate) fn bind_for_sending(socket: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
-    let address = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: 0,
-        sll_ifindex: ifindex as i32,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
+    let address = device_address(ifindex);
     // SAFETY: the pointer is to a whole sockaddr_ll that lives through the call, and the length is its size.
     let result = unsafe {
         libc::bind(
@@ -31,6 +23,24 @@ pub(crate) fn bind_for_sending(socket: BorrowedFd<'_>, ifindex: u32) -> io::Resu
         )
     };
     check(result)
+}
+
+/// Sends a frame on a device from a packet socket that is bound to none.
+pub(crate) fn send_on(socket: BorrowedFd<'_>, frame: &[u8], ifindex: u32) -> io::Result<usize> {
+    let address = device_address(ifindex);
+    // SAFETY: the pointers are to the frame and to a whole sockaddr_ll, both live through the call, and the
+    // lengths are theirs.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            0,
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
 }
 
 /// Makes a packet socket hand its frames straight to the driver, past the qdisc (`PACKET_QDISC_BYPASS`).
@@ -64,6 +74,18 @@ pub(crate) fn create_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     // SAFETY: TUNSETIFF reads and writes one ifreq, and the pointer is to one that lives through the call.
     let result = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     check(result)
+}
+
+fn device_address(ifindex: u32) -> libc::sockaddr_ll {
+    libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: 0,
+        sll_ifindex: ifindex as i32,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    }
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
