@@ -5,7 +5,11 @@
 //! Where the hash is still right, the committed object is taken; otherwise it is built anew, or the
 //! build stops. `NETDROP_BPF=source` always builds it, `NETDROP_BPF=committed` never does.
 
-use std::{env, fs, path::PathBuf, process::ExitCode};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -20,6 +24,9 @@ mod toolchain;
 
 /// Chooses where the object comes from: unset, `source` or `committed`.
 const MODE_VARIABLE: &str = "NETDROP_BPF";
+
+/// The commit that `--version` and `netdrop_exporter_build_info` name.
+const REVISION_VARIABLE: &str = "NETDROP_REVISION";
 
 fn main() -> ExitCode {
     match provide_object() {
@@ -36,6 +43,7 @@ fn main() -> ExitCode {
 fn provide_object() -> Result<()> {
     let paths = Paths::from_env()?;
     paths.watch();
+    provide_revision(&paths.workspace);
     let inputs = inputs::digest(&paths.workspace)?;
     let committed = Committed::read(&paths, &inputs);
     match (Mode::from_env()?, committed) {
@@ -49,6 +57,30 @@ fn provide_object() -> Result<()> {
             println!("cargo::warning={reason}; building it from source");
             build(&paths, &inputs, record.as_ref()).context(reason)
         }
+    }
+}
+
+/// Tells the program which commit it is, unless the environment does or there is no git.
+fn provide_revision(workspace: &Path) {
+    println!("cargo::rerun-if-env-changed={REVISION_VARIABLE}");
+    if env::var_os(REVISION_VARIABLE).is_some() {
+        return;
+    }
+    // Written with every commit and checkout.
+    let log = workspace.join(".git/logs/HEAD");
+    if !log.exists() {
+        return;
+    }
+    println!("cargo::rerun-if-changed={}", log.display());
+    let git = Command::new("git")
+        .current_dir(workspace)
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output();
+    if let Ok(output) = git
+        && output.status.success()
+    {
+        let revision = String::from_utf8_lossy(&output.stdout);
+        println!("cargo::rustc-env={REVISION_VARIABLE}={}", revision.trim());
     }
 }
 

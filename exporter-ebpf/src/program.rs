@@ -49,7 +49,7 @@ macro_rules! globals {
 globals! {
     // 1 where the tracepoint has the argument `reason` (5.17 and later).
     HAS_REASON
-    // Offsets in bytes; the fields are in exporter/src/drops/btf.rs.
+    // Offsets in bytes; the fields are in exporter/src/drops/btf/mod.rs.
     SKB_DEV SKB_SK SKB_IIF SKB_LEN
     DEV_IFINDEX DEV_NAME DEV_NET DEV_STATE DEV_FLAGS DEV_REG_STATE DEV_TX
     TXQ_DEV NET_INUM
@@ -121,6 +121,7 @@ fn count(ctx: &BtfTracePointContext, rx_sk: *const u8) {
         rx_sk
     };
     let dev = device(skb);
+    let mut name = None;
 
     let mut key = DropKey {
         location,
@@ -135,7 +136,10 @@ fn count(ctx: &BtfTracePointContext, rx_sk: *const u8) {
         key.ifindex = read(dev, &DEV_IFINDEX);
         key.netns = netns(read(dev, &DEV_NET));
         key.link = link(dev) as u8;
-        key.name_tag = name_tag(name(dev));
+        // Read once, so that the name that is stored is the one that the tag is of.
+        let words = read_name(dev);
+        key.name_tag = name_tag(words);
+        name = Some(words);
     } else if !sk.is_null() {
         // The socket layer has reused skb->dev; where the packet came in is still known.
         key.ifindex = read(skb, &SKB_IIF);
@@ -147,9 +151,9 @@ fn count(ctx: &BtfTracePointContext, rx_sk: *const u8) {
     // SAFETY: the program never writes it; user space does, by one store, so a volatile load reads
     // the old or the new value.
     if unsafe { (&raw const ACTIVE).read_volatile() } == 0 {
-        add(&DROPS_A, &key, bytes, dev);
+        add(&DROPS_A, &key, bytes, name);
     } else {
-        add(&DROPS_B, &key, bytes, dev);
+        add(&DROPS_B, &key, bytes, name);
     }
 }
 
@@ -212,7 +216,7 @@ fn tcp_state(sk: *const u8) -> u8 {
 
 /// The device's name as two words.
 #[inline(always)]
-fn name(dev: *const u8) -> [u64; 2] {
+fn read_name(dev: *const u8) -> [u64; 2] {
     // SAFETY: as in `read`; a name is 16 bytes.
     let name = unsafe { dev.add(DEV_NAME.load() as usize) }.cast::<u64>();
     // SAFETY: as above.
@@ -229,9 +233,9 @@ fn name_tag(name: [u64; 2]) -> u16 {
 }
 
 #[inline(always)]
-fn add(map: &PerCpuHashMap<DropKey, DropCount>, key: &DropKey, bytes: u64, dev: *const u8) {
+fn add(map: &PerCpuHashMap<DropKey, DropCount>, key: &DropKey, bytes: u64, name: Option<[u64; 2]>) {
     if !add_to_existing(map, key, bytes) {
-        insert(map, key, bytes, dev);
+        insert(map, key, bytes, name);
     }
 }
 
@@ -269,14 +273,19 @@ unsafe fn atomic_add(counter: *mut u64, value: u64) {
 
 /// Off the hot path: the first drop of this key since the maps were swapped.
 #[inline(always)]
-fn insert(map: &PerCpuHashMap<DropKey, DropCount>, key: &DropKey, bytes: u64, dev: *const u8) {
-    if !dev.is_null() {
+fn insert(
+    map: &PerCpuHashMap<DropKey, DropCount>,
+    key: &DropKey,
+    bytes: u64,
+    name: Option<[u64; 2]>,
+) {
+    if let Some(words) = name {
         let name_key = NameKey {
             netns: key.netns,
             ifindex: key.ifindex,
             name_tag: key.name_tag.into(),
         };
-        let [low, high] = name(dev).map(u64::to_ne_bytes);
+        let [low, high] = words.map(u64::to_ne_bytes);
         let mut name = DeviceName::default();
         name.0[..8].copy_from_slice(&low);
         name.0[8..].copy_from_slice(&high);

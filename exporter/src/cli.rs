@@ -28,7 +28,7 @@ const MAX_SERIES_LIMIT: i64 = 100_000;
 
 static LONG_VERSION: Lazy<String> = Lazy::new(|| format!("{VERSION} (revision {REVISION})"));
 
-/// Prometheus exporter for the packets that the Linux kernel drops, and for link carrier.
+/// Prometheus exporter for the packets that the Linux kernel drops.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "netdrop-exporter", version = LONG_VERSION.as_str())]
 pub struct Args {

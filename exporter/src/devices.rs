@@ -1,9 +1,15 @@
 //! Which network devices exist in the exporter's own namespace, and which of them are shown.
 //!
-//! Names and indices are asked for one by one with the ioctls of netdevice(7), which take no RTNL
-//! lock.
+//! Nothing here takes the RTNL lock. No device is asked for by its name: for one that has gone,
+//! `SIOCGIFINDEX` makes the kernel look for a module of that name (`dev_load`,
+//! `net/core/dev_ioctl.c`).
 
-use std::{borrow::Cow, io};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use netdrop_ebpf::DeviceName;
@@ -17,18 +23,20 @@ use rustix::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IfIndex(pub u32);
 
-/// Looks devices up by name and by index.
+/// Looks up the devices of the exporter's own network namespace.
 pub struct Devices {
+    list: PathBuf,
     socket: OwnedFd,
 }
 
 impl Devices {
-    /// Opens the socket to ask with. It belongs to the caller's network namespace.
+    /// Prepares to look in the procfs mounted at `procfs`, and opens a socket to ask with, which
+    /// belongs to the caller's network namespace.
     ///
     /// # Errors
     ///
     /// No socket can be had.
-    pub fn open() -> anyhow::Result<Self> {
+    pub fn open(procfs: &Path) -> anyhow::Result<Self> {
         let socket = socket_with(
             AddressFamily::UNIX,
             SocketType::DGRAM,
@@ -36,26 +44,36 @@ impl Devices {
             None,
         )
         .context("open a socket to look up network devices")?;
-        Ok(Self { socket })
+        let list = procfs.join("self/net/dev");
+        Ok(Self { list, socket })
     }
 
-    /// Whether a device of this name exists now.
+    /// The names of all devices that exist now, as [`device_name`] gives them.
     ///
     /// # Errors
     ///
-    /// The kernel does not answer; that says nothing about the device.
-    pub fn exists(&self, name: &str) -> io::Result<bool> {
-        match netdevice::name_to_index(&self.socket, name) {
-            Ok(_) => Ok(true),
-            Err(rustix::io::Errno::NODEV) => Ok(false),
-            Err(e) => Err(e.into()),
-        }
+    /// The list cannot be read; that says nothing about any device.
+    pub fn names(&self) -> io::Result<HashSet<String>> {
+        fs::read(&self.list).map(|list| parse_list(&list))
     }
 
     /// What the device with this index is called now, if there is one.
     pub fn name(&self, index: IfIndex) -> Option<String> {
         netdevice::index_to_name(&self.socket, index.0).ok()
     }
+}
+
+/// The names in `/proc/net/dev` (`net/core/net-procfs.c`): two lines of headings, then lines such
+/// as `  eth0: 1296 18 0`. A name has neither a colon nor white space in it (`dev_valid_name`).
+fn parse_list(list: &[u8]) -> HashSet<String> {
+    list.split(|&byte| byte == b'\n')
+        .skip(2)
+        .filter_map(|line| {
+            let line = line.trim_ascii_start();
+            let end = line.iter().position(|&byte| byte == b':')?;
+            Some(String::from_utf8_lossy(&line[..end]).into_owned())
+        })
+        .collect()
 }
 
 /// Which devices get series of their own: all, those that match, or those that do not.
@@ -151,11 +169,21 @@ mod tests {
 
     #[test]
     fn the_loopback_device_exists_and_another_does_not() {
-        let devices = Devices::open().unwrap();
-        assert!(devices.exists("lo").unwrap());
-        assert!(!devices.exists("no-such-device").unwrap());
+        let devices = Devices::open("/proc".as_ref()).unwrap();
+        let names = devices.names().unwrap();
+        assert!(names.contains("lo"));
+        assert!(!names.contains("no-such-device"));
         assert_eq!(devices.name(IfIndex(1)).as_deref(), Some("lo"));
         assert_eq!(devices.name(IfIndex(u32::MAX >> 1)), None);
+    }
+
+    #[test]
+    fn odd_names_and_odd_lines_are_read() {
+        let list =
+            b"Inter-|   Receive\n face |bytes\n  eth0: 1 2\na\"b\\c:0\nbad\xff: 1\nno colon\n\n";
+        let names: HashSet<_> = ["eth0", "a\"b\\c", "bad\u{fffd}"].map(String::from).into();
+        assert_eq!(parse_list(list), names);
+        assert_eq!(parse_list(b""), HashSet::new());
     }
 
     #[test]

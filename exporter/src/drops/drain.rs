@@ -167,9 +167,6 @@ fn take_all<K: Plain, V: Plain>(
                 size *= 2;
                 continue;
             }
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
-                return take_one_by_one(map, values_per_key, each);
-            }
             Err(e) => return Err(e),
         };
         let (Batch::More(count) | Batch::Last(count)) = batch;
@@ -180,24 +177,6 @@ fn take_all<K: Plain, V: Plain>(
             return Ok(());
         }
     }
-}
-
-/// The same for kernels before 5.6. The walk starts anew after each removal, because a removed
-/// key is no place to go on from.
-fn take_one_by_one<K: Plain, V: Plain>(
-    map: &OwnedFd,
-    values_per_key: usize,
-    mut each: impl FnMut(K, &[V]),
-) -> io::Result<()> {
-    let mut values = vec![V::default(); values_per_key];
-    while let Some(key) = sys::first_key::<K>(map.as_fd())? {
-        let found = sys::lookup(map.as_fd(), &key, &mut values)?;
-        sys::delete(map.as_fd(), &key)?;
-        if found {
-            each(key, &values);
-        }
-    }
-    Ok(())
 }
 
 fn sum(per_cpu: &[DropCount]) -> DropCount {

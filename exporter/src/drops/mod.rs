@@ -15,22 +15,26 @@ use crate::{
 };
 
 pub mod btf;
+pub mod device_names;
 pub mod drain;
 mod families;
 pub mod kallsyms;
 pub mod netns;
 pub mod program;
+pub mod reason_labels;
 pub mod reasons;
 pub mod resolve;
 pub mod series;
 pub mod symbols;
 pub mod sys;
 
+use device_names::DeviceNames;
 use drain::{Drain, UnattributedPackets};
 use kallsyms::Visibility;
 use netns::{Namespaces, Scope};
 use program::{Attached, Kernel, RunStats};
-use resolve::{DeviceNames, Names, Reasons, Resolver};
+use reason_labels::Reasons;
+use resolve::{Names, Resolver};
 use series::Series;
 use symbols::Symbols;
 
@@ -80,7 +84,7 @@ impl DropCollector {
     /// to get it.
     pub fn start(config: Config) -> anyhow::Result<Self> {
         let namespaces = Namespaces::open(&config.procfs, config.scope)?;
-        let devices = DeviceNames::new(Devices::open()?, config.filter);
+        let devices = DeviceNames::new(Devices::open(&config.procfs)?, config.filter);
         let (kernel, reasons) = ask_kernel(&config.sysfs)?;
         let (program, maps) = program::attach(&kernel, config.max_entries)?;
         let possible_cpus = aya::util::nr_cpus()

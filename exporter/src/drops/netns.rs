@@ -6,7 +6,6 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -15,10 +14,6 @@ use super::series::{HOST, OTHER};
 
 /// Where ip-netns(8) keeps the names of namespaces.
 pub const RUN_NETNS: &str = "/run/netns";
-
-/// How long the name of a namespace is remembered after it was last seen. Its last drops are
-/// drained after it was deleted.
-const REMEMBER: Duration = Duration::from_secs(60);
 
 /// Which namespaces get a label of their own.
 pub enum Scope {
@@ -32,8 +27,9 @@ pub enum Scope {
 pub struct Namespaces {
     own: u32,
     scope: Scope,
-    /// Filled from the directory at each drain, emptied of what has been gone for [`REMEMBER`].
-    names: HashMap<u32, (Arc<str>, Instant)>,
+    /// The names now, and those of the drain before: the last drops of a namespace are drained
+    /// after it was deleted. Not longer, because inodes are used again.
+    generations: [HashMap<u32, Arc<str>>; 2],
 }
 
 impl Namespaces {
@@ -57,7 +53,7 @@ impl Namespaces {
         Ok(Self {
             own,
             scope,
-            names: HashMap::new(),
+            generations: Default::default(),
         })
     }
 
@@ -68,37 +64,35 @@ impl Namespaces {
 
     /// The label of another namespace; `None` if it is not to have one.
     pub fn name(&self, inode: u32) -> Option<Arc<str>> {
-        match (&self.scope, self.names.get(&inode)) {
-            (Scope::Own, _) => None,
-            (Scope::All(_), Some((name, _))) => Some(Arc::clone(name)),
-            (Scope::All(_), None) => Some(inode.to_string().into()),
+        if let Scope::Own = self.scope {
+            return None;
         }
+        let known = self.generations.iter().find_map(|names| names.get(&inode));
+        Some(known.map_or_else(|| inode.to_string().into(), Arc::clone))
     }
 
-    /// Learns the names that there are now.
-    pub fn refresh(&mut self, now: Instant) {
+    /// Learns the names that there are now; once for each drain.
+    pub fn refresh(&mut self) {
         let Scope::All(directory) = &self.scope else {
             return;
         };
-        // No directory: no namespace has a name.
-        for entry in fs::read_dir(directory)
-            .into_iter()
-            .flatten()
-            .filter_map(Result::ok)
-        {
-            let inode = fs::metadata(entry.path()).map(|namespace| namespace.ino());
-            if let Ok(inode) = inode
-                && let Ok(inode) = u32::try_from(inode)
-            {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                // These label values have a meaning of their own; a namespace called so keeps its
-                // number.
-                if !matches!(name.as_str(), HOST | OTHER) {
-                    self.names.insert(inode, (name.into(), now));
-                }
-            }
-        }
-        self.names
-            .retain(|_, (_, seen)| now.saturating_duration_since(*seen) < REMEMBER);
+        self.generations.swap(0, 1);
+        self.generations[0] = list(directory);
     }
+}
+
+/// Inodes to names. Without the directory no namespace has a name.
+fn list(directory: &Path) -> HashMap<u32, Arc<str>> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let inode = fs::metadata(entry.path()).ok()?.ino();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // These label values have a meaning of their own; a namespace called so keeps its
+            // number.
+            let is_free = !matches!(name.as_str(), HOST | OTHER);
+            is_free.then_some((u32::try_from(inode).ok()?, name.into()))
+        })
+        .collect()
 }

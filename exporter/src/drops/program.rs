@@ -44,9 +44,13 @@ impl Kernel {
     ///
     /// The BTF lacks something, which the error names.
     pub fn from_btf(btf: &btf_rs::Btf) -> Result<Self, BtfError> {
+        let mut args = btf::tracepoint_args(btf)?;
+        // At another place the program would not find them.
+        args.reason = args.reason.filter(|&n| n == REASON_ARGUMENT);
+        args.rx_sk = args.rx_sk.filter(|&n| n == RX_SK_ARGUMENT);
         Ok(Self {
             offsets: btf::offsets(btf)?,
-            args: btf::tracepoint_args(btf)?,
+            args,
         })
     }
 }
@@ -117,7 +121,7 @@ fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Ma
 }
 
 fn load_maps(kernel: &Kernel, max_entries: u32) -> anyhow::Result<Ebpf> {
-    let has_reason = u32::from(kernel.args.reason == Some(REASON_ARGUMENT));
+    let has_reason = u32::from(kernel.args.reason.is_some());
     let mut loader = EbpfLoader::new();
     // `true`: a name that the object lacks is an error, not ignored.
     loader.override_global("HAS_REASON", &has_reason, true);
@@ -136,7 +140,7 @@ fn load_maps(kernel: &Kernel, max_entries: u32) -> anyhow::Result<Ebpf> {
 /// check for NULL, and the first drop without a socket crashes the kernel (CVE-2025-21852). Such a
 /// kernel accepts a program that reads `rx_sk` without a check; a fixed one rejects it.
 fn may_read_rx_sk(ebpf: &mut Ebpf, kernel: &Kernel, btf: &Btf) -> bool {
-    if kernel.args.rx_sk != Some(RX_SK_ARGUMENT) {
+    if kernel.args.rx_sk.is_none() {
         return false;
     }
     let Ok(probe) = program(ebpf, PROBE_RX_SK) else {

@@ -1,23 +1,16 @@
 //! From the numbers of a drained key to the names of a series.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use netdrop_ebpf::{DeviceName, DropCount, DropKey, Link, NameKey};
 
 use super::{
-    btf::{self, ReasonNames},
+    device_names::DeviceNames,
     netns::Namespaces,
-    reasons::{self, Category},
+    reason_labels::Reasons,
     series::{Drops, HOST, Labels, OTHER},
     symbols::Symbols,
 };
-use crate::devices::{DeviceFilter, Devices, IfIndex, device_name};
 
 /// TCP states by number, without `TCP_` (`include/net/tcp_states.h`, v6.18). 0 is no TCP socket.
 const STATES: [&str; 14] = [
@@ -36,14 +29,6 @@ const STATES: [&str; 14] = [
     "NEW_SYN_RECV",
     "BOUND_INACTIVE",
 ];
-
-/// Reasons above this number belong to a subsystem, which may be a module with names of its own
-/// (`SKB_DROP_REASON_SUBSYS_SHIFT`, `include/net/dropreason-core.h`).
-const LAST_CORE_REASON: u32 = 0xffff;
-
-/// How often at most the BTF of modules is searched for a reason without a name. A search reads
-/// all of it.
-const MODULE_SEARCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Names for everything in a key.
 pub struct Resolver {
@@ -86,7 +71,7 @@ impl Resolver {
         now: Instant,
     ) -> Vec<Drops> {
         self.names.devices.learn(device_names);
-        self.names.namespaces.refresh(now);
+        self.names.namespaces.refresh();
         self.names.reasons.search_modules(drained, now);
         if let Some(symbols) = &mut self.symbols {
             let locations: Vec<u64> = drained.iter().map(|(key, _)| key.location).collect();
@@ -107,21 +92,12 @@ impl Resolver {
         self.names.devices.next_generation();
     }
 
-    /// Whether the device exists, as far as can be known: devices of other namespaces cannot.
+    /// Whether a device exists, as far as can be known: devices of other namespaces cannot.
     pub fn device_exists(&self) -> impl Fn(&str, &str) -> bool {
-        let known = RefCell::new(HashMap::<String, bool>::new());
+        let present = self.names.devices.present();
         move |netns, device| {
-            if netns != HOST {
-                return false;
-            }
-            let mut known = known.borrow_mut();
-            if let Some(exists) = known.get(device) {
-                return *exists;
-            }
-            // No answer is no sign that the device has gone.
-            let exists = self.names.devices.source.exists(device).unwrap_or(true);
-            known.insert(device.to_owned(), exists);
-            exists
+            // No list is no sign that the device has gone.
+            netns == HOST && present.as_ref().is_none_or(|names| names.contains(device))
         }
     }
 
@@ -163,143 +139,26 @@ impl Names {
         };
         let device = match self.devices.name(key, key.netns == self.namespaces.own()) {
             None => Arc::clone(&self.empty),
-            Some(device) if self.devices.filter.shows(&device) => device,
+            Some(device) if self.devices.shows(&device) => device,
             Some(_) => Arc::clone(&self.other),
         };
         (netns, device)
     }
 }
 
-/// Reason numbers to labels and categories.
-pub struct Reasons {
-    /// None where the tracepoint gives no reason.
-    names: Option<ReasonNames>,
-    /// What has been looked up; at most one for each reason that occurs.
-    labels: HashMap<u32, (Arc<str>, Category)>,
-    sysfs: PathBuf,
-    last_search: Option<Instant>,
-}
-
-impl Reasons {
-    /// Reasons with the names of the kernel's own BTF. Those of modules are searched in
-    /// `<sysfs>/kernel/btf` when one occurs.
-    pub fn new(names: Option<ReasonNames>, sysfs: PathBuf) -> Self {
-        Self {
-            names,
-            labels: HashMap::new(),
-            sysfs,
-            last_search: None,
-        }
-    }
-
-    fn label(&mut self, reason: u32) -> (Arc<str>, Category) {
-        let (label, category) = self.labels.entry(reason).or_insert_with(|| {
-            let label = match &self.names {
-                Some(names) => names.label(reason),
-                None => "".into(),
-            };
-            let category = reasons::category(&label);
-            (label.into(), category)
-        });
-        (Arc::clone(label), *category)
-    }
-
-    /// Looks for names in the BTF of modules if a reason of a subsystem has none yet.
-    fn search_modules(&mut self, drained: &[(DropKey, DropCount)], now: Instant) {
-        let Some(names) = &mut self.names else { return };
-        let nameless = |reason| reason > LAST_CORE_REASON && !names.contains(reason);
-        let recently = |last| now.saturating_duration_since(last) < MODULE_SEARCH_INTERVAL;
-        if !drained.iter().any(|(key, _)| nameless(key.reason))
-            || self.last_search.is_some_and(recently)
-        {
-            return;
-        }
-        self.last_search = Some(now);
-        match btf::open_vmlinux(&self.sysfs) {
-            Ok(base) => {
-                names.merge(btf::module_reason_names(
-                    &base,
-                    &self.sysfs.join("kernel/btf"),
-                ));
-                // A number may have been served as a label already; from now on it has its name.
-                self.labels.retain(|&reason, _| reason <= LAST_CORE_REASON);
-            }
-            Err(e) => log::debug!("cannot look for the drop reasons of modules: {e}"),
-        }
-    }
-}
-
-/// Device names, as the BPF program saw them.
-pub struct DeviceNames {
-    source: Devices,
-    filter: DeviceFilter,
-    /// Of this drain and of the one before. The program writes a name before the key that needs
-    /// it, so the name can come out of the kernel one drain earlier than the key.
-    generations: [HashMap<NameKey, Arc<str>>; 2],
-}
-
-impl DeviceNames {
-    /// No names yet. `source` knows the devices of the exporter's own namespace.
-    pub fn new(source: Devices, filter: DeviceFilter) -> Self {
-        Self {
-            source,
-            filter,
-            generations: Default::default(),
-        }
-    }
-
-    fn learn(&mut self, names: &[(NameKey, DeviceName)]) {
-        self.generations[0].extend(
-            names
-                .iter()
-                .map(|(key, name)| (*key, Arc::from(device_name(name)))),
-        );
-    }
-
-    fn next_generation(&mut self) {
-        self.generations.swap(0, 1);
-        self.generations[0].clear();
-    }
-
-    /// What the device was called at the drop. A drop of which only the index is known, or whose
-    /// name did not fit into the kernel's map, gets the name that the index has now.
-    fn name(&self, key: &DropKey, own_namespace: bool) -> Option<Arc<str>> {
-        if key.ifindex == 0 {
-            return None;
-        }
-        let DropKey {
-            netns,
-            ifindex,
-            name_tag,
-            ..
-        } = *key;
-        let exact = NameKey {
-            netns,
-            ifindex,
-            name_tag: name_tag.into(),
-        };
-        if let Some(name) = self.generations.iter().find_map(|names| names.get(&exact)) {
-            return Some(Arc::clone(name));
-        }
-        if own_namespace && let Some(name) = self.source.name(IfIndex(ifindex)) {
-            return Some(name.into());
-        }
-        self.generations.iter().flatten().find_map(|(key, name)| {
-            ((key.netns, key.ifindex) == (netns, ifindex)).then(|| Arc::clone(name))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drops::netns::Scope;
+    use crate::{
+        devices::{DeviceFilter, Devices},
+        drops::netns::Scope,
+    };
 
     const FOREIGN: u32 = 7;
 
     fn resolver(scope: Scope, filter: DeviceFilter) -> Resolver {
         let namespaces = Namespaces::open("/proc".as_ref(), scope).unwrap();
-        let devices = DeviceNames::new(Devices::open().unwrap(), filter);
+        let devices = DeviceNames::new(Devices::open("/proc".as_ref()).unwrap(), filter);
         let names = Names::new(Reasons::new(None, "/sys".into()), devices, namespaces);
         Resolver {
             symbols: None,

@@ -49,12 +49,12 @@ struct Limits {
 
 /// A scraper sends its headers at once. 20 s is above the usual 15 s between scrapes, which can then
 /// keep their connection. A stall of 30 s is past every scrape timeout (Prometheus: 10 s). A pair of
-/// Prometheus servers and a few people need some ten connections. Scrapes take milliseconds, and
+/// Prometheus servers and a few people need some ten connections; the rest is for clients that hang. Scrapes take milliseconds, and
 /// systemd and Kubernetes kill 90 s and 30 s after they asked to stop.
 const LIMITS: Limits = Limits {
     header_timeout: Duration::from_secs(20),
     stall_timeout: Duration::from_secs(30),
-    connections: 64,
+    connections: 256,
     grace: Duration::from_secs(5),
 };
 
