@@ -104,7 +104,7 @@ fn pin_to(cpu: usize) {
         .unwrap_or_else(|error| panic!("cannot stay on CPU {cpu}: {error}"));
 }
 
-fn name_to_index_here(device: &str) -> u32 {
+pub(crate) fn name_to_index_here(device: &str) -> u32 {
     // SIOCGIFINDEX looks in the namespace of the socket, so any socket of this thread does.
     let any = socket(AddressFamily::PACKET, SocketType::DGRAM, None).unwrap();
     name_to_index(&any, device)

@@ -1,11 +1,15 @@
 //! A device whose far side is a test (`Documentation/networking/tuntap.rst`).
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 
 use crate::netns::Namespace;
 use crate::sys;
+
+/// Without offloads, which nobody asks for here, a frame is at most the MTU and its Ethernet header long.
+const LARGEST_FRAME: usize = 2048;
 
 /// A tap device of a namespace, administratively down at first. The kernel removes it on drop.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ impl Tap {
             let tun = OpenOptions::new()
                 .read(true)
                 .write(true)
+                .custom_flags(libc::O_NONBLOCK)
                 .open("/dev/net/tun")
                 .unwrap();
             sys::create_tap(tun.as_fd(), name)
@@ -34,5 +39,18 @@ impl Tap {
     /// (`drivers/net/tun.c`, `tun_get_user`) and this is an error.
     pub fn receive(&self, frame: &[u8]) -> std::io::Result<()> {
         (&self.tun).write_all(frame)
+    }
+
+    /// The oldest frame that the device has sent and nobody has read yet; `None` when there is none.
+    pub fn sent(&self) -> Option<Vec<u8>> {
+        let mut frame = vec![0; LARGEST_FRAME];
+        match (&self.tun).read(&mut frame) {
+            Ok(length) => {
+                frame.truncate(length);
+                Some(frame)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => panic!("cannot read from the tap device: {error}"),
+        }
     }
 }
