@@ -13,6 +13,7 @@
 pub mod churn;
 pub mod counters;
 pub mod crowd;
+pub mod bpf;
 pub mod exporter;
 pub mod http;
 pub mod launch;
@@ -31,7 +32,6 @@ mod sys;
 pub mod tap;
 pub mod tracefs;
 pub mod wait;
-pub mod xdp;
 
 pub use exporter::Exporter;
 pub use ledger::Ledger;

@@ -125,6 +125,11 @@ impl Scene {
         self.tap.sent()
     }
 
+    /// Runs a command in the host, its words divided by spaces, and returns its standard output.
+    pub fn run(&self, command: &str) -> String {
+        self.host.exec(&command.split(' ').collect::<Vec<_>>())
+    }
+
     /// Sets a sysctl of the host's network, named by its path below `/proc/sys/net`.
     pub fn sysctl(&self, name: &str, value: &str) {
         let path = format!("/proc/sys/net/{name}");
