@@ -4,6 +4,8 @@
 //! What the tap receives has gone through the whole stack when the write returns (`drivers/net/tun.c`,
 //! `tun_get_user`), in the context of the calling thread. So a cause knows when its packets are gone.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
@@ -28,6 +30,7 @@ pub struct Scene {
     pub host: Namespace,
     tap: Tap,
     exporter: Exporter,
+    kept: RefCell<Vec<Box<dyn Any>>>,
 }
 
 /// One way to lose packets, and what the exporter must say about them beside reason and function.
@@ -101,6 +104,7 @@ impl Scene {
             host,
             tap,
             exporter,
+            kept: RefCell::default(),
         }
     }
 
@@ -136,6 +140,11 @@ impl Scene {
         self.host.enter(|| {
             fs::write(&path, value).unwrap_or_else(|error| panic!("cannot set {name}: {error}"));
         });
+    }
+
+    /// Keeps something as long as the scene, because its end would drop packets once more.
+    pub fn keep(&self, guard: impl Any) {
+        self.kept.borrow_mut().push(Box::new(guard));
     }
 
     /// Gives the device an IPv6 address, without messages of its own: no detection of duplicates, no

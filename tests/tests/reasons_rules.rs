@@ -90,10 +90,10 @@ fn link_down(scene: &Scene) -> u64 {
 
 /// Receives, with a VXLAN device, an empty packet with these flags and this network.
 fn with_vxlan(scene: &Scene, [flags, vni]: [u8; 2], packets: u64) -> u64 {
-    let add =
-        format!("link add vx0 type vxlan id {VNI} local {HOST} dev {DEVICE} dstport {VXLAN_PORT}");
-    scene.host.ip(&add.split(' ').collect::<Vec<_>>());
-    scene.host.ip(&["link", "set", "dev", "vx0", "up"]);
+    scene.run(&format!(
+        "ip link add vx0 type vxlan id {VNI} local {HOST} dev {DEVICE} dstport {VXLAN_PORT}"
+    ));
+    scene.run("ip link set dev vx0 up");
     let mut payload = vec![flags, 0, 0, 0, 0, 0, vni, 0];
     payload.resize(64, 0);
     let body = Body::Udp {
@@ -101,6 +101,6 @@ fn with_vxlan(scene: &Scene, [flags, vni]: [u8; 2], packets: u64) -> u64 {
         payload,
     };
     scene.receive(&Packet::new(body).frame(), packets);
-    scene.host.ip(&["link", "del", "vx0"]);
+    scene.run("ip link del vx0");
     packets
 }

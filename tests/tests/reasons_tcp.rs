@@ -8,8 +8,9 @@
 )]
 
 use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 
 use netdrop_tests::packet::{
     ACK, Body, HOST, PSH, Packet, SYN, TCP_CHECKSUM, TCP_DATA_OFFSET, Tcp,
@@ -54,9 +55,10 @@ fn what_a_connection_refuses_is_counted_by_its_reason_and_state() {
         established("no control bit", no_flags),
         established("a SYN in mid-connection", syn_again),
         established("data out of order, again", out_of_order_again),
+        Cause::at_device("closed with data out of order", closed_out_of_order).in_state("CLOSE"),
         established("too much data out of order", too_much_out_of_order),
     ]);
-    assert_eq!(reasons.len(), 8, "{reasons:?}");
+    assert_eq!(reasons.len(), 9, "{reasons:?}");
 }
 
 fn syn_to_closed_port(scene: &Scene) -> u64 {
@@ -115,7 +117,17 @@ fn syn_again(scene: &Scene) -> u64 {
 
 fn out_of_order_again(scene: &Scene) -> u64 {
     let connection = Connection::establish(scene, None);
-    connection.receive(connection.ahead(100), ACK, b"later", 18) - 1
+    let packets = connection.receive(connection.ahead(1), ACK, b"later", 18) - 1;
+    // What was missing, or the socket would drop the rest when it is closed.
+    connection.receive(connection.next, ACK, b"-", 1);
+    packets
+}
+
+fn closed_out_of_order(scene: &Scene) -> u64 {
+    let connection = Connection::establish(scene, None);
+    (1..20)
+        .map(|at| connection.receive(connection.ahead(at * 20), ACK, b"x", 1))
+        .sum()
 }
 
 /// Segments with gaps between them, the last ones first, until the socket has no room: then it gives up the
@@ -125,7 +137,9 @@ fn too_much_out_of_order(scene: &Scene) -> u64 {
     for at in (1..60).rev() {
         connection.receive(connection.ahead(at * 20), ACK, b"x", 1);
     }
-    connection.drops()
+    let packets = connection.drops();
+    scene.keep(connection.stream);
+    packets
 }
 
 /// A connection of the host, from its listener's port, whose far end the test plays.
@@ -137,7 +151,7 @@ struct Connection<'a> {
     expected: u32,
     /// How much more than that the far end acknowledges.
     acknowledged: u32,
-    _stream: TcpStream,
+    stream: TcpStream,
 }
 
 impl<'a> Connection<'a> {
@@ -162,12 +176,14 @@ impl<'a> Connection<'a> {
         };
         scene.receive(&frame(segment), 1);
         let (stream, _) = listener.accept().unwrap();
+        // It vanishes when it is closed, so that the next one can have its port.
+        set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
         Self {
             scene,
             next: BEGIN + 1,
             expected: reply.seq.wrapping_add(1),
             acknowledged: 0,
-            _stream: stream,
+            stream,
         }
     }
 
@@ -192,7 +208,7 @@ impl<'a> Connection<'a> {
     fn drops(&self) -> u64 {
         let sockets = self
             .scene
-            .run(&format!("ss -tmnOH sport = :{PORT} state established"));
+            .run(&format!("ss -tmnOH state established sport = :{PORT}"));
         let (_, rest) = sockets.split_once(",d").unwrap();
         rest.split(')').next().unwrap().parse().unwrap()
     }
