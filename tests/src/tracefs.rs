@@ -101,6 +101,15 @@ impl Witness {
         kinds
     }
 
+    /// How many of the drops still in the buffer are of this kind and name the socket that was to receive
+    /// the packet (`rx_sk`, 6.11 and later).
+    pub fn with_receiver(&self, kind: &Drop) -> u64 {
+        read(&self.all.path.join("trace"))
+            .lines()
+            .filter(|line| names_receiver(line) && parse(line).as_ref() == Some(kind))
+            .count() as u64
+    }
+
     /// The one kind of drop that this witness saw.
     ///
     /// # Panics
@@ -201,6 +210,14 @@ fn parse(line: &str) -> Option<Drop> {
     })
 }
 
+/// Whether a line names a receiving socket. Addresses are printed as hashes, but NULL is not.
+fn names_receiver(line: &str) -> bool {
+    let address = line
+        .split_once("rx_sk=")
+        .and_then(|(_, rest)| rest.split_whitespace().next());
+    address.is_some_and(|address| address.contains(|c: char| c.is_ascii_hexdigit() && c != '0'))
+}
+
 fn stat(stats: &str, name: &str) -> u64 {
     stats
         .lines()
@@ -236,6 +253,14 @@ mod tests {
                 protocol: 0x88b5,
             })
         );
+    }
+
+    #[test]
+    fn a_receiving_socket_is_an_address_other_than_null() {
+        assert!(names_receiver("kfree_skb: rx_sk=00000000a1 protocol=1"));
+        for null in ["rx_sk=0000000000000000", "rx_sk=(nil)", "protocol=1"] {
+            assert!(!names_receiver(null), "{null}");
+        }
     }
 
     #[test]

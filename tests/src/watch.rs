@@ -1,0 +1,127 @@
+//! What the drops of a piece of work are in the metrics, held against the kernel's own trace of them.
+
+use std::collections::BTreeMap;
+
+use crate::exporter::Exporter;
+use crate::metrics::Metrics;
+use crate::tracefs::{Drop, Witness};
+
+const DROPPED: &str = "netdrop_dropped_packets_total";
+
+/// How much one series has grown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dropped {
+    /// The labels `reason` and `function`: those of the kernel's trace.
+    pub kind: Drop,
+    /// The label `state`.
+    pub state: String,
+    /// The label `device`.
+    pub device: String,
+    /// Packets.
+    pub packets: u64,
+    /// Whether the kernel's trace names the socket that was to receive them (`rx_sk`).
+    pub has_receiver: bool,
+}
+
+impl Dropped {
+    fn new(labels: &BTreeMap<String, String>, protocol: u16, packets: u64) -> Self {
+        let label = |name: &str| labels[name].clone();
+        Self {
+            kind: Drop {
+                reason: label("reason"),
+                function: label("function"),
+                protocol,
+            },
+            state: label("state"),
+            device: label("device"),
+            packets,
+            has_receiver: false,
+        }
+    }
+}
+
+/// Does work that drops packets of one EtherType before it returns, and tells which series of a namespace have
+/// grown by it.
+///
+/// # Panics
+/// When the kernel's trace does not have each kind of them, by reason and function, exactly as often. `lo`,
+/// over which the exporter is asked, is left out.
+pub fn drops(
+    exporter: &Exporter,
+    netns: &str,
+    ethertype: u16,
+    work: impl FnOnce(),
+) -> Vec<Dropped> {
+    let before = series(&exporter.scrape(), netns);
+    let witness = Witness::of_protocol(ethertype);
+    work();
+    let after = series(&exporter.scrape(), netns);
+    let mut dropped = Vec::new();
+    for (labels, packets) in after {
+        let packets = packets - before.get(&labels).unwrap_or(&0);
+        if packets > 0 {
+            dropped.push(Dropped::new(&labels, ethertype, packets));
+        }
+    }
+    hold_against(&mut dropped, &witness);
+    dropped
+}
+
+/// The packets by state.
+pub fn by_state(dropped: &[Dropped]) -> BTreeMap<&str, u64> {
+    let mut states = BTreeMap::new();
+    for drop in dropped {
+        *states.entry(drop.state.as_str()).or_default() += drop.packets;
+    }
+    states
+}
+
+/// Asserts that all is in one series, with these labels and this number.
+pub fn assert_one(
+    dropped: &[Dropped],
+    state: &str,
+    device: &str,
+    packets: u64,
+    has_receiver: bool,
+) {
+    let [one] = dropped else {
+        panic!("expected one series, not {dropped:?}");
+    };
+    assert_eq!(
+        (&*one.state, &*one.device, one.packets, one.has_receiver),
+        (state, device, packets, has_receiver),
+        "{one:?}"
+    );
+}
+
+/// Compares the sums over states and devices, which the kernel's trace does not have.
+fn hold_against(dropped: &mut [Dropped], witness: &Witness) {
+    let mut counted = BTreeMap::new();
+    for drop in &*dropped {
+        *counted.entry(drop.kind.clone()).or_default() += drop.packets;
+    }
+    let traced = witness.kinds();
+    for (kind, packets) in counted {
+        assert_eq!(
+            traced.get(&kind),
+            Some(&packets),
+            "{dropped:?} in the metrics, and {traced:?} in the kernel's trace"
+        );
+        let received = witness.with_receiver(&kind);
+        assert!(
+            received == 0 || received == packets,
+            "{received} of {packets} {kind:?} have a receiving socket"
+        );
+        for drop in dropped.iter_mut().filter(|drop| drop.kind == kind) {
+            drop.has_receiver = received > 0;
+        }
+    }
+}
+
+fn series(metrics: &Metrics, netns: &str) -> BTreeMap<BTreeMap<String, String>, u64> {
+    metrics
+        .series(DROPPED, &[("netns", netns)])
+        .filter(|sample| sample.labels["device"] != "lo")
+        .map(|sample| (sample.labels.clone(), sample.value as u64))
+        .collect()
+}
