@@ -10,28 +10,28 @@
     reason = "a failed step of a test ends the test, with the step's name"
 )]
 
+pub mod bpf;
 pub mod churn;
 pub mod counters;
 pub mod crowd;
-pub mod bpf;
 pub mod exporter;
 pub mod http;
 pub mod launch;
 pub mod ledger;
+pub mod lives;
 pub mod macvlans;
 pub mod metrics;
 pub mod netns;
+pub mod packet;
 pub mod pause;
 pub mod pressure;
-pub mod packet;
+pub mod refuse;
 pub mod room;
 pub mod scene;
-pub mod send;
-pub mod strace;
-pub mod lives;
-pub mod refuse;
 pub mod segment;
+pub mod send;
 pub mod sockets;
+pub mod strace;
 mod sys;
 pub mod tap;
 pub mod tracefs;
