@@ -3,6 +3,7 @@
 use std::thread;
 
 use crate::netns::Namespace;
+use crate::segment::Family;
 use crate::wire::DEVICE;
 
 /// Where on the way out of a host.
@@ -40,9 +41,13 @@ impl Place {
         self.refuse(host, &format!("tcp flags & 0x17 == {flags:#x}"))
     }
 
-    /// Begins to drop everything that leaves by the wire.
-    pub fn refuse_all(self, host: &Namespace) -> Refusal<'_> {
-        self.refuse(host, "")
+    /// Begins to drop what leaves by the wire for the far end, and not what IPv6 says by itself to groups.
+    pub fn refuse_all(self, host: &Namespace, family: Family) -> Refusal<'_> {
+        let protocol = match family {
+            Family::V4 => "ip",
+            Family::V6 => "ip6",
+        };
+        self.refuse(host, &format!("{protocol} daddr {}", family.far()))
     }
 
     fn refuse<'a>(self, host: &'a Namespace, which: &str) -> Refusal<'a> {

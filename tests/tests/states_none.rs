@@ -49,7 +49,7 @@ fn what_a_connected_udp_or_raw_socket_sends_has_no_state() {
         assert_shown_as_established(&wire, family, 3);
         for (socket, packets) in sockets.iter().zip(PACKETS..) {
             for place in Place::ALL {
-                let _refusal = place.refuse_all(&wire.host);
+                let _refusal = place.refuse_all(&wire.host, family);
                 let dropped = drops(&exporter, "host", family.ethertype(), || {
                     for _ in 0..packets {
                         // Some places tell the sender, and the packet is gone all the same.
