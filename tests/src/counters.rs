@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metrics::Metrics;
 use crate::tracefs::Witness;
+use crate::wait::{SOON, try_poll};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 const CATEGORIES: &str = "netdrop_category_dropped_packets_total";
@@ -12,6 +13,15 @@ const UNATTRIBUTED: &str = "netdrop_unattributed_packets_total";
 /// Every drop since the exporter's start.
 pub fn total(metrics: &Metrics) -> f64 {
     metrics.sum(CATEGORIES, &[]) + metrics.sum(UNATTRIBUTED, &[])
+}
+
+/// Waits until the witness has seen so many drops; panics with what it saw when it sees fewer, or more.
+pub fn wait_for_drops(witness: &Witness, number: u64) {
+    let all = || (witness.count() == number).then_some(());
+    if try_poll(SOON, all).is_none() {
+        let (seen, kinds) = (witness.count(), witness.kinds());
+        panic!("{number} frames, but the witness saw {seen} drops, and of the last {kinds:?}");
+    }
 }
 
 /// What the drops in the witness' buffer were: reason and function.

@@ -9,12 +9,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netdrop_tests::counters::{assert_all_there, causes, never_backwards};
+use netdrop_tests::counters::{assert_all_there, causes, never_backwards, wait_for_drops};
 use netdrop_tests::netns::Veth;
 use netdrop_tests::pressure::under_flood;
 use netdrop_tests::strace::Strace;
-use netdrop_tests::wait::SOON;
-use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send, wait_until};
+use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 
@@ -50,9 +49,7 @@ fn drains_back_to_back_under_a_flood_from_two_cpus_lose_nothing_and_count_nothin
         begin.elapsed() / scrapes.len() as u32
     );
 
-    wait_until("the witness has seen every frame", SOON, || {
-        witness.count() == sent
-    });
+    wait_for_drops(&witness, sent);
     scrapes.push(exporter.scrape());
     assert_all_there(&scrapes[scrapes.len() - 1], &causes(&witness), &witness);
     let grown = never_backwards(&scrapes);
@@ -72,9 +69,7 @@ fn two_hundred_scrapes_at_once_share_a_few_drains_and_each_has_every_drop_before
     let witness = Witness::of_protocol(send::ETHERTYPE);
     let exporter = Exporter::launch().namespace(&here).start();
     there.enter(|| Flood::over(&veth.b, 1_000).send());
-    wait_until("the witness has seen every frame", SOON, || {
-        witness.count() == 1_000
-    });
+    wait_for_drops(&witness, 1_000);
 
     let strace = Strace::attach(exporter.pid(), None);
     let answers: Vec<Metrics> = thread::scope(|scope| {

@@ -9,12 +9,11 @@
 
 use std::collections::BTreeSet;
 
-use netdrop_tests::counters::{assert_all_there, causes, never_backwards};
+use netdrop_tests::counters::{assert_all_there, causes, never_backwards, wait_for_drops};
 use netdrop_tests::macvlans::Macvlans;
 use netdrop_tests::netns::Veth;
 use netdrop_tests::pressure::under_flood;
 use netdrop_tests::strace::{Call, Fault, Strace};
-use netdrop_tests::wait::{SOON, try_poll};
 use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send};
 
 /// More than the 256 elements that a drain asks for at a time (`exporter/src/drops/drain.rs`), so that it
@@ -75,11 +74,7 @@ impl Scene {
     }
 
     fn wait_for_witness(&mut self) {
-        let all = || (self.witness.count() == self.dropped).then_some(());
-        if try_poll(SOON, all).is_none() {
-            let kinds = self.witness.kinds();
-            panic!("{} frames, but the witness saw {kinds:?}", self.dropped);
-        }
+        wait_for_drops(&self.witness, self.dropped);
         // Now, because a flood will overwrite what the witness knows of those before it.
         self.causes.append(&mut causes(&self.witness));
     }
