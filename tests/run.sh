@@ -61,8 +61,7 @@ stage_unit() {
 }
 
 stage_build() {
-    # With the tests, or the two would want other features of the same packages and build them twice.
-    cargo build --release --package netdrop-exporter --package netdrop-tests
+    cargo build --release --package netdrop-exporter
     ls -l "$target/release/netdrop-exporter"
 }
 
@@ -72,7 +71,7 @@ stage_bpf() {
     if [ $status -eq 3 ]; then
         # No proof by comparison with these tools, so the fresh object must count exactly itself.
         require_root
-        NETDROP_BPF=source cargo build --release --package netdrop-exporter --package netdrop-tests
+        NETDROP_BPF=source cargo build --release --package netdrop-exporter
         NETDROP_BPF=source end_to_end exact
         return
     fi
@@ -104,7 +103,7 @@ stage_bench() {
     require_root
     cargo_bpf build --profile bpf --bin baseline
     NETDROP_BENCH_OBJECT=$target/bpf/bpfel-unknown-none/bpf/baseline \
-        cargo test --release --package netdrop-tests --test cost -- --ignored --nocapture
+        cargo test --package netdrop-tests --test cost -- --ignored --nocapture
 }
 
 # The benchmark has a stage of its own.
@@ -112,7 +111,7 @@ needs_bench_object=the_program_costs
 
 # end_to_end [FILTER]: the end-to-end tests, or those with FILTER in their names.
 end_to_end() {
-    local run=(cargo test --release --package netdrop-tests "$@" --)
+    local run=(cargo test --package netdrop-tests "$@" --)
     # A filter that no longer matches anything must not pass for a success.
     if [ "$("${run[@]}" --list | grep -c ': test$')" -eq 0 ]; then
         echo "there is no such end-to-end test: $*"

@@ -11,6 +11,8 @@ use rustix::thread::gettid;
 use crate::netns::{Handle, Namespace, report, run};
 use crate::send::Flood;
 use crate::sys;
+use crate::tracefs::Witness;
+use crate::wait::{SOON, try_poll};
 
 impl Flood {
     /// As [`Flood::send`], but ends early, without a word, when the device goes away or down. Returns the
@@ -36,6 +38,15 @@ impl Flood {
             }
         }
         sent
+    }
+}
+
+impl Witness {
+    /// Waits until it has seen this many drops; panics with what it saw if that is another number.
+    pub fn expect(&self, drops: u64) {
+        // A miss shows below, in more detail.
+        let _seen = try_poll(SOON, || (self.count() >= drops).then_some(()));
+        assert_eq!(self.count(), drops, "{:?}", self.kinds());
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Ledger<'a> {
 
 /// A scrape during which the machine dropped nothing.
 fn settle(exporter: &Exporter, witness: &Witness) -> (Page, Metrics) {
-    poll_for("a scrape without a drop beside it", SOON, || {
+    poll_for("a scrape without a drop beside it", 3 * SOON, || {
         let before = witness.count();
         let metrics = exporter.scrape();
         let page = Page {

@@ -131,9 +131,7 @@ fn a_device_renamed_under_fire_counts_each_packet_under_one_of_its_names() {
         rename(&host, NAMES[0], NAMES[1]);
         veth.a = NAMES[1].to_owned();
     });
-    wait_until("the witness has seen every frame", SOON, || {
-        witness.count() == sent
-    });
+    witness.expect(sent);
     let metrics = ledger.balance();
     let counted = NAMES.map(|name| metrics.sum(DROPPED, &[("device", name), ("netns", "host")]));
     println!("{counted:?} of {sent}");

@@ -9,8 +9,7 @@ use std::cell::Cell;
 
 use netdrop_tests::churn::{mortal_veth, rename};
 use netdrop_tests::netns::Veth;
-use netdrop_tests::wait::SOON;
-use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send, wait_until};
+use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 
@@ -44,9 +43,7 @@ impl Scene {
     fn drop_at_peer_of(&self, far: &str, frames: u64) {
         self.peer.enter(|| Flood::over(far, frames).send());
         self.sent.set(self.sent.get() + frames);
-        wait_until("the witness has seen every frame", SOON, || {
-            self.witness.count() == self.sent.get()
-        });
+        self.witness.expect(self.sent.get());
     }
 
     /// Asserts that these devices have exactly these packets, and no other device has any.

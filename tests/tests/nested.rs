@@ -10,8 +10,7 @@ use std::fs;
 use std::thread;
 
 use netdrop_tests::netns::Veth;
-use netdrop_tests::wait::SOON;
-use netdrop_tests::{Exporter, Flood, Ledger, Namespace, Room, Witness, send, wait_until};
+use netdrop_tests::{Exporter, Flood, Ledger, Namespace, Room, Witness, send};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 const LINK_DOWN: &str = "netdrop_link_down_dropped_packets_total";
@@ -58,9 +57,7 @@ fn drops_in_an_interrupt_of_the_program_itself_are_counted_as_nested() {
             scope.spawn(|| here.enter(|| refused.send()));
         });
         let sent = round * 2 * FRAMES;
-        wait_until("the witness has seen every frame", SOON, || {
-            witness.count() == sent
-        });
+        witness.expect(sent);
 
         let metrics = ledger.balance();
         // Whatever the reason: RPS also drops what overruns the other CPU's backlog.
