@@ -19,6 +19,9 @@ use super::sys::{self, Batch, Plain, Position};
 /// makes the kernel say `ENOSPC`, and then the buffers are doubled.
 const BATCH: usize = 256;
 
+/// Where the doubling ends: no map has more elements (`--collector.drops.max-entries`).
+const MAX_BATCH: usize = 65_536;
+
 /// The kernel's maps, as the program was loaded with them.
 pub struct Maps {
     /// `DROPS_A` and `DROPS_B`.
@@ -163,9 +166,12 @@ fn take_all<K: Plain, V: Plain>(
         let mut values = vec![V::default(); size * values_per_key];
         let batch = match sys::take_batch(map.as_fd(), &mut position, &mut keys, &mut values) {
             Ok(batch) => batch,
-            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => {
+            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && size < MAX_BATCH => {
                 size *= 2;
                 continue;
+            }
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                return take_one_by_one(map, values_per_key, each);
             }
             Err(e) => return Err(e),
         };
@@ -177,6 +183,24 @@ fn take_all<K: Plain, V: Plain>(
             return Ok(());
         }
     }
+}
+
+/// The same for kernels before 5.6. The walk starts anew after each removal, because a removed
+/// key is no place to go on from.
+fn take_one_by_one<K: Plain, V: Plain>(
+    map: &OwnedFd,
+    values_per_key: usize,
+    mut each: impl FnMut(K, &[V]),
+) -> io::Result<()> {
+    let mut values = vec![V::default(); values_per_key];
+    while let Some(key) = sys::first_key::<K>(map.as_fd())? {
+        let found = sys::lookup(map.as_fd(), &key, &mut values)?;
+        sys::delete(map.as_fd(), &key)?;
+        if found {
+            each(key, &values);
+        }
+    }
+    Ok(())
 }
 
 fn sum(per_cpu: &[DropCount]) -> DropCount {

@@ -18,6 +18,8 @@ use std::{
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
 const BPF_MAP_LOOKUP_AND_DELETE_BATCH: libc::c_int = 25;
 
 /// `BPF_MAP_TYPE_ARRAY_OF_MAPS` of `enum bpf_map_type`.
@@ -50,7 +52,7 @@ struct ElementAttr {
     map_fd: u32,
     _pad: u32,
     key: u64,
-    value: u64,
+    value_or_next_key: u64,
     flags: u64,
 }
 
@@ -101,7 +103,7 @@ pub enum Batch {
 /// # Errors
 ///
 /// `ENOSPC` if a bucket has more elements than `keys` holds: nothing was removed, call again with
-/// larger buffers.
+/// larger buffers. `EINVAL` where the kernel has no such command (before 5.6).
 pub fn take_batch<K: Plain, V: Plain>(
     map: BorrowedFd<'_>,
     position: &mut Position,
@@ -134,6 +136,19 @@ pub fn take_batch<K: Plain, V: Plain>(
     }
 }
 
+/// The first key of a map, or `None` if it is empty.
+pub fn first_key<K: Plain>(map: BorrowedFd<'_>) -> io::Result<Option<K>> {
+    let mut key = K::default();
+    let mut attr = ElementAttr {
+        map_fd: raw(map),
+        value_or_next_key: (&raw mut key) as u64,
+        ..ElementAttr::default()
+    };
+    // SAFETY: `key` is writable for the map's key size; a key of 0 asks for the first.
+    let found = absent_as_none(unsafe { bpf(BPF_MAP_GET_NEXT_KEY, &mut attr) })?;
+    Ok(found.map(|()| key))
+}
+
 /// Reads the element with this key into `values` (one for each possible CPU for a per-CPU map);
 /// `false` if there is none.
 pub fn lookup<K: Plain, V: Plain>(
@@ -144,7 +159,7 @@ pub fn lookup<K: Plain, V: Plain>(
     let mut attr = ElementAttr {
         map_fd: raw(map),
         key: address(key),
-        value: values.as_mut_ptr() as u64,
+        value_or_next_key: values.as_mut_ptr() as u64,
         ..ElementAttr::default()
     };
     // SAFETY: `values` is writable for the map's value size times the possible CPUs: callers size
@@ -153,12 +168,23 @@ pub fn lookup<K: Plain, V: Plain>(
     Ok(found.is_some())
 }
 
+/// Removes the element with this key.
+pub fn delete<K: Plain>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+    let mut attr = ElementAttr {
+        map_fd: raw(map),
+        key: address(key),
+        ..ElementAttr::default()
+    };
+    // SAFETY: `key` is readable for the map's key size.
+    unsafe { bpf(BPF_MAP_DELETE_ELEM, &mut attr) }.map(drop)
+}
+
 /// Sets the element with this key.
 pub fn update<K: Plain, V: Plain>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
     let mut attr = ElementAttr {
         map_fd: raw(map),
         key: address(key),
-        value: address(value),
+        value_or_next_key: address(value),
         ..ElementAttr::default()
     };
     // SAFETY: `key` and `value` are readable for the map's key and value sizes.
