@@ -20,7 +20,7 @@ use crate::web::{HEALTHY_PATH, ListenAddress, READY_PATH};
 /// The exit status for a command line that cannot be used, as getopt-style programs have it.
 pub const EXIT_USAGE: i32 = 2;
 
-/// Sixteen times the default. Both maps at this size take 2 MiB per possible CPU.
+/// Sixteen times the default. The maps then take 18 MiB, and 2 more for each possible CPU.
 const MAX_ENTRIES_LIMIT: i64 = 65_536;
 
 /// Ten times the default. A scrape of so many series took 0.2 s and 90 MB on a slow machine.
@@ -62,8 +62,8 @@ pub struct Args {
     #[arg(long = "collector.drops", overrides_with = "drops")]
     _drops_on: bool,
 
-    /// Distinct drops that the kernel can hold between two reads, 5 s apart at most. Costs 32 bytes
-    /// of kernel memory per entry and possible CPU.
+    /// Distinct drops that the kernel can hold between two reads, 5 s apart at most. Each costs 288
+    /// bytes of kernel memory, and 32 more for each possible CPU.
     #[arg(
         long = "collector.drops.max-entries",
         value_name = "N",
