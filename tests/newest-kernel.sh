@@ -20,6 +20,10 @@ architecture=amd64
 kernels=${CARGO_TARGET_DIR:-$PWD/target}/kernels
 
 main() {
+    if [ -z "$mirror" ]; then
+        echo "newest-kernel.sh: this machine has no mirror of Debian; name one with DEBIAN_MIRROR" >&2
+        exit 1
+    fi
     configure_apt
     # Any error: by default apt is content with the lists of last time.
     apt-get -qq -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update >&2
