@@ -127,15 +127,17 @@ fn carrier_loss_shows_as_drops_of_connects_and_connections_on_that_device() {
 
     let everywhere = [("reason", "QDISC_DROP"), ("function", "__dev_queue_xmit")];
     let grown = |name, labels: &[_]| metrics.sum(name, labels) - before.sum(name, labels);
-    assert_eq!(
-        grown(DROPPED, &everywhere),
-        seen,
-        "not what the kernel says"
+    // A retransmission can fall into a context in which this kernel runs no BPF program.
+    let missed = seen - grown(DROPPED, &everywhere);
+    let in_init = witness.count_in_init() as f64;
+    assert!(
+        (0.0..=in_init).contains(&missed),
+        "{missed} of {seen} missed, {in_init} of them in the context of process 1"
     );
     let established = host_drops(&metrics, device, "ESTABLISHED");
     let syn_sent = host_drops(&metrics, device, "SYN_SENT");
     assert!(
-        syn_sent >= 2.0,
+        syn_sent + missed >= 2.0,
         "two SYNs were sent before the connect timed out"
     );
     let here = metrics.sum(DROPPED, &[("device", device), ("netns", "host")]);
