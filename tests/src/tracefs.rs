@@ -85,6 +85,19 @@ impl Witness {
 
     /// The drops that are still in the buffer (about 20,000 per CPU), in the order of time.
     pub fn drops(&self) -> Vec<Drop> {
+        // A read beside a writer can miss an event, so it takes two reads that agree.
+        let mut last = self.read_drops();
+        for _ in 0..1000 {
+            let next = self.read_drops();
+            if next == last {
+                return next;
+            }
+            last = next;
+        }
+        panic!("the trace does not stand still");
+    }
+
+    fn read_drops(&self) -> Vec<Drop> {
         read(&self.all.path.join("trace"))
             .lines()
             .filter(|line| line.contains(" kfree_skb: "))

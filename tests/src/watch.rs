@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::exporter::Exporter;
 use crate::metrics::Metrics;
 use crate::tracefs::{Drop, Witness};
+use crate::wait::{SOON, try_poll};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 
@@ -100,7 +101,14 @@ fn hold_against(dropped: &mut [Dropped], witness: &Witness) {
     for drop in &*dropped {
         *counted.entry(drop.kind.clone()).or_default() += drop.packets;
     }
-    let traced = witness.kinds();
+    // The text of the trace can be behind for a moment; a real difference shows below.
+    let agrees = |traced: &BTreeMap<_, u64>| {
+        counted
+            .iter()
+            .all(|(kind, packets)| traced.get(kind) == Some(packets))
+    };
+    let traced =
+        try_poll(SOON, || Some(witness.kinds()).filter(agrees)).unwrap_or_else(|| witness.kinds());
     for (kind, packets) in counted {
         assert_eq!(
             traced.get(&kind),
