@@ -90,6 +90,18 @@ pub struct Args {
     #[arg(long = "collector.drops.all-netns")]
     pub all_netns: bool,
 
+    /// Do not serve the state of links. They are followed all the same, for the names of devices.
+    #[arg(
+        long = "no-collector.link",
+        action = ArgAction::SetFalse,
+        overrides_with = "_link_on"
+    )]
+    pub link: bool,
+
+    /// Serve the state of links (the default).
+    #[arg(long = "collector.link", overrides_with = "link")]
+    _link_on: bool,
+
     /// Serve only devices whose whole name matches this regular expression; the drops of others get
     /// `device="other"`.
     #[arg(
@@ -224,7 +236,7 @@ mod tests {
             .collect();
         assert_eq!(addresses, [":10095"]);
         assert_eq!(args.telemetry_path, "/metrics");
-        assert!(args.drops);
+        assert!(args.drops && args.link);
         assert_eq!(args.max_entries, 4096);
         assert_eq!(args.max_series, 10_000);
         assert!(!args.bytes && !args.all_netns);
@@ -256,6 +268,8 @@ mod tests {
         assert!(accepted(&["--collector.drops"]).drops);
         assert!(accepted(&["--no-collector.drops", "--collector.drops"]).drops);
         assert!(!accepted(&["--collector.drops", "--no-collector.drops"]).drops);
+        assert!(!accepted(&["--no-collector.link"]).link);
+        assert!(accepted(&["--no-collector.link", "--collector.link"]).link);
     }
 
     #[test]

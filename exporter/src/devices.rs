@@ -1,17 +1,19 @@
 //! Which network devices exist in the exporter's own namespace, and which of them are shown.
 //!
-//! Nothing here takes the RTNL lock. No device is asked for by its name: for one that has gone,
-//! `SIOCGIFINDEX` makes the kernel look for a module of that name (`dev_load`,
+//! The link collector writes here what it learns from netlink. While it does not, the kernel is
+//! asked; nothing here takes the RTNL lock. No device is ever asked for by its name: for one that
+//! has gone, `SIOCGIFINDEX` makes the kernel look for a module of that name (`dev_load`,
 //! `net/core/dev_ioctl.c`).
 
 use std::{
     borrow::Cow,
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use netdrop_ebpf::DeviceName;
 use regex::bytes::{Regex, RegexBuilder};
 use rustix::{
@@ -25,53 +27,104 @@ pub struct IfIndex(pub u32);
 
 /// Looks up the devices of the exporter's own network namespace.
 pub struct Devices {
+    followed: RwLock<Followed>,
     list: PathBuf,
-    socket: OwnedFd,
+    /// To ask with; it belongs to the network namespace of who opened it.
+    socket: rustix::io::Result<OwnedFd>,
+}
+
+/// The devices as the link collector knows them. It writes each as it comes and goes, so there are
+/// never more than the namespace has.
+#[derive(Default)]
+struct Followed {
+    /// Whether all devices are here; before that nothing is concluded from a device that is not.
+    complete: bool,
+    names: HashMap<IfIndex, Arc<str>>,
 }
 
 impl Devices {
-    /// Prepares to look in the procfs mounted at `procfs`, and opens a socket to ask with, which
-    /// belongs to the caller's network namespace.
-    ///
-    /// # Errors
-    ///
-    /// No socket can be had.
-    pub fn open(procfs: &Path) -> anyhow::Result<Self> {
-        let socket = socket_with(
-            AddressFamily::UNIX,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .context("open a socket to look up network devices")?;
-        let list = procfs.join("self/net/dev");
-        Ok(Self { list, socket })
+    /// The devices of the caller's network namespace; nobody follows them yet. Until somebody does,
+    /// they are looked up in the procfs mounted at `procfs`.
+    pub fn open(procfs: &Path) -> Self {
+        Self {
+            followed: RwLock::default(),
+            list: procfs.join("self/net/dev"),
+            socket: socket_with(
+                AddressFamily::UNIX,
+                SocketType::DGRAM,
+                SocketFlags::CLOEXEC,
+                None,
+            ),
+        }
     }
 
-    /// The names of all devices that exist now, as [`device_name`] gives them.
+    /// The names of all devices that exist now, or did some milliseconds ago, as [`device_name`]
+    /// gives them.
     ///
     /// # Errors
     ///
-    /// The list cannot be read; that says nothing about any device.
-    pub fn names(&self) -> io::Result<HashSet<String>> {
+    /// Nobody follows the devices, and the list cannot be read; that says nothing about any device.
+    pub fn names(&self) -> io::Result<HashSet<Arc<str>>> {
+        let followed = self.read();
+        if followed.complete {
+            return Ok(followed.names.values().cloned().collect());
+        }
+        drop(followed);
         fs::read(&self.list).map(|list| parse_list(&list))
     }
 
     /// What the device with this index is called now, if there is one.
-    pub fn name(&self, index: IfIndex) -> Option<String> {
-        netdevice::index_to_name(&self.socket, index.0).ok()
+    pub fn name(&self, index: IfIndex) -> Option<Arc<str>> {
+        if let Some(name) = self.read().names.get(&index) {
+            return Some(Arc::clone(name));
+        }
+        // It may be younger than the last notification.
+        let socket = self.socket.as_ref().ok()?;
+        netdevice::index_to_name(socket, index.0)
+            .ok()
+            .map(Arc::from)
+    }
+
+    /// Tells what a device is called from now on.
+    pub fn set_name(&self, index: IfIndex, name: Arc<str>) {
+        self.write().names.insert(index, name);
+    }
+
+    /// Tells that a device has gone.
+    pub fn remove(&self, index: IfIndex) {
+        self.write().names.remove(&index);
+    }
+
+    /// Tells that all devices have been named, and that changes will follow.
+    pub fn all_named(&self) {
+        self.write().complete = true;
+    }
+
+    /// Tells that no more changes will follow.
+    pub fn unfollow(&self) {
+        *self.write() = Followed::default();
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Followed> {
+        self.followed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Followed> {
+        self.followed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The names in `/proc/net/dev` (`net/core/net-procfs.c`): two lines of headings, then lines such
 /// as `  eth0: 1296 18 0`. A name has neither a colon nor white space in it (`dev_valid_name`).
-fn parse_list(list: &[u8]) -> HashSet<String> {
+fn parse_list(list: &[u8]) -> HashSet<Arc<str>> {
     list.split(|&byte| byte == b'\n')
         .skip(2)
         .filter_map(|line| {
             let line = line.trim_ascii_start();
             let end = line.iter().position(|&byte| byte == b':')?;
-            Some(String::from_utf8_lossy(&line[..end]).into_owned())
+            Some(String::from_utf8_lossy(&line[..end]).into())
         })
         .collect()
 }
@@ -169,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_loopback_device_exists_and_another_does_not() {
-        let devices = Devices::open("/proc".as_ref()).unwrap();
+        let devices = Devices::open("/proc".as_ref());
         let names = devices.names().unwrap();
         assert!(names.contains("lo"));
         assert!(!names.contains("no-such-device"));
@@ -178,10 +231,37 @@ mod tests {
     }
 
     #[test]
+    fn followed_devices_are_not_asked_for() {
+        let devices = Devices::open("/proc".as_ref());
+        let index = IfIndex(u32::MAX >> 1);
+        devices.set_name(index, "eth9".into());
+        let names = devices.names().unwrap();
+        assert!(!names.contains("eth9"), "not all are named yet");
+        devices.all_named();
+        assert_eq!(devices.names().unwrap(), ["eth9".into()].into());
+        assert_eq!(devices.name(index).as_deref(), Some("eth9"));
+        devices.unfollow();
+        assert!(devices.names().unwrap().contains("lo"));
+    }
+
+    #[test]
+    fn devices_that_swap_names_keep_them() {
+        let (a, b) = (IfIndex(u32::MAX >> 1), IfIndex(u32::MAX >> 2));
+        let devices = Devices::open("/proc".as_ref());
+        devices.all_named();
+        for (index, name) in [(a, "x"), (b, "y"), (a, "y"), (b, "x")] {
+            devices.set_name(index, name.into());
+        }
+        assert_eq!(devices.names().unwrap(), ["x".into(), "y".into()].into());
+        devices.remove(a);
+        assert_eq!(devices.names().unwrap(), ["x".into()].into());
+    }
+
+    #[test]
     fn odd_names_and_odd_lines_are_read() {
         let list =
             b"Inter-|   Receive\n face |bytes\n  eth0: 1 2\na\"b\\c:0\nbad\xff: 1\nno colon\n\n";
-        let names: HashSet<_> = ["eth0", "a\"b\\c", "bad\u{fffd}"].map(String::from).into();
+        let names: HashSet<_> = ["eth0", "a\"b\\c", "bad\u{fffd}"].map(Arc::from).into();
         assert_eq!(parse_list(list), names);
         assert_eq!(parse_list(b""), HashSet::new());
     }

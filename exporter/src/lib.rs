@@ -3,8 +3,10 @@
 //! The modules are public so that tests and benchmarks can use them; this is not a stable API.
 
 pub mod cli;
+pub mod collectors;
 pub mod devices;
 pub mod drops;
+pub mod link;
 pub mod metrics;
 pub mod privileges;
 pub mod process;

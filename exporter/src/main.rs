@@ -7,21 +7,11 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use log::LevelFilter;
-use netdrop_exporter::{
-    cli::Args,
-    drops::{self, DropCollector, netns},
-    metrics::Exposition,
-    process::ProcessCollector,
-    web,
-};
+use netdrop_exporter::{cli::Args, collectors::Collectors, web};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-
-/// How often the kernel's maps are drained between scrapes. They must not fill up, and a host
-/// makes some hundreds of keys a minute, not thousands.
-const DRAIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One: drains and scrapes wait for each other anyway, and each thread more would have a heap of
 /// its own.
@@ -69,59 +59,14 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         .into_iter()
         .map(TcpListener::from_std)
         .collect::<Result<_, _>>()?;
-    let mut exposition = Exposition::new();
-    exposition.add(Box::new(ProcessCollector::new(&args.procfs)));
-    if args.drops {
-        start_drops(&args, &mut exposition);
-    }
+    let collectors = Collectors::start(&args);
     web::serve(
         listeners,
         args.telemetry_path,
-        Arc::new(exposition),
+        Arc::new(collectors.exposition),
         stopped,
     )
     .await
-}
-
-fn start_drops(args: &Args, exposition: &mut Exposition) {
-    let config = drops::Config {
-        procfs: args.procfs.clone(),
-        sysfs: args.sysfs.clone(),
-        max_entries: args.max_entries,
-        max_series: args.max_series as usize,
-        bytes: args.bytes,
-        scope: if args.all_netns {
-            netns::Scope::All(netns::RUN_NETNS.into())
-        } else {
-            netns::Scope::Own
-        },
-        filter: args.device_filter(),
-    };
-    match DropCollector::start(config) {
-        Ok(collector) => {
-            let collector = Arc::new(collector);
-            tokio::spawn(drain_regularly(Arc::clone(&collector)));
-            exposition.add(Box::new(collector));
-        }
-        Err(e) => {
-            log::error!("cannot count drops: {e:#}");
-            exposition.add_failed("drops");
-        }
-    }
-}
-
-async fn drain_regularly(collector: Arc<DropCollector>) {
-    let mut interval = tokio::time::interval(DRAIN_INTERVAL);
-    loop {
-        interval.tick().await;
-        let collector = Arc::clone(&collector);
-        match tokio::task::spawn_blocking(move || collector.drain()).await {
-            Ok(Ok(())) => {}
-            // The next scrape meets the same error, and reports it.
-            Ok(Err(e)) => log::debug!("a drain failed: {e:#}"),
-            Err(e) => log::error!("a drain panicked: {e}"),
-        }
-    }
 }
 
 /// Completes on SIGTERM or SIGINT.

@@ -11,7 +11,7 @@ use crate::devices::{DeviceFilter, Devices, IfIndex, device_name};
 
 /// Device names, as the BPF program saw them.
 pub struct DeviceNames {
-    source: Devices,
+    source: Arc<Devices>,
     filter: DeviceFilter,
     /// Of this drain and of the one before. The program writes a name before the key that needs
     /// it, so the name can come out of the kernel one drain earlier than the key.
@@ -20,7 +20,7 @@ pub struct DeviceNames {
 
 impl DeviceNames {
     /// No names yet. `source` knows the devices of the exporter's own namespace.
-    pub fn new(source: Devices, filter: DeviceFilter) -> Self {
+    pub fn new(source: Arc<Devices>, filter: DeviceFilter) -> Self {
         Self {
             source,
             filter,
@@ -49,7 +49,7 @@ impl DeviceNames {
     }
 
     /// The names of the devices that exist now in the own namespace, if the kernel tells.
-    pub fn present(&self) -> Option<HashSet<String>> {
+    pub fn present(&self) -> Option<HashSet<Arc<str>>> {
         let names = self.source.names();
         names
             .inspect_err(|e| log::debug!("cannot list the network devices: {e}"))
@@ -77,7 +77,7 @@ impl DeviceNames {
             return Some(Arc::clone(name));
         }
         if own_namespace && let Some(name) = self.source.name(IfIndex(ifindex)) {
-            return Some(name.into());
+            return Some(name);
         }
         self.generations.iter().flatten().find_map(|(key, name)| {
             ((key.netns, key.ifindex) == (netns, ifindex)).then(|| Arc::clone(name))

@@ -52,6 +52,8 @@ pub struct Config {
     pub bytes: bool,
     /// Which namespaces get a label of their own.
     pub scope: Scope,
+    /// The devices of the exporter's own namespace.
+    pub devices: Arc<Devices>,
     /// Which devices get series of their own.
     pub filter: DeviceFilter,
 }
@@ -84,7 +86,7 @@ impl DropCollector {
     /// to get it.
     pub fn start(config: Config) -> anyhow::Result<Self> {
         let namespaces = Namespaces::open(&config.procfs, config.scope)?;
-        let devices = DeviceNames::new(Devices::open(&config.procfs)?, config.filter);
+        let devices = DeviceNames::new(config.devices, config.filter);
         let (kernel, reasons) = ask_kernel(&config.sysfs)?;
         let (program, maps) = program::attach(&kernel, config.max_entries)?;
         let possible_cpus = aya::util::nr_cpus()
@@ -118,6 +120,18 @@ impl DropCollector {
     /// A part could not be read. What could is counted; the rest waits in the kernel.
     pub fn drain(&self) -> anyhow::Result<()> {
         self.lock().drain(&self.procfs)
+    }
+
+    /// Packets that were dropped so far while the link of this device was down, up to this moment;
+    /// `None` if the kernel does not tell. The device is one of the exporter's own namespace.
+    pub fn link_down_packets(&self, device: &str) -> Option<u64> {
+        let mut state = self.lock();
+        state.drain(&self.procfs).ok()?;
+        let of_device = state
+            .series
+            .link_down()
+            .filter(|(labels, _)| *labels.device == *device);
+        Some(of_device.map(|(_, packets)| packets).sum())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -158,7 +158,7 @@ mod tests {
 
     fn resolver(scope: Scope, filter: DeviceFilter) -> Resolver {
         let namespaces = Namespaces::open("/proc".as_ref(), scope).unwrap();
-        let devices = DeviceNames::new(Devices::open("/proc".as_ref()).unwrap(), filter);
+        let devices = DeviceNames::new(Arc::new(Devices::open("/proc".as_ref())), filter);
         let names = Names::new(Reasons::new(None, "/sys".into()), devices, namespaces);
         Resolver {
             symbols: None,

@@ -1,0 +1,180 @@
+//! The dialogue with rtnetlink(7): dumps among notifications, and when to ask again. Pure.
+//!
+//! The kernel builds both, notifications and the parts of a dump, under the RTNL lock and queues
+//! them in that order, so what comes later is newer (`net/core/rtnetlink.c`,
+//! `net/netlink/af_netlink.c`).
+
+use std::time::{Duration, Instant};
+
+use super::message::{Content, LinkMessage, messages};
+
+/// The first pause before asking again. A burst of changes that overran the socket is mostly over by
+/// then.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest one. A dump holds the RTNL lock for some milliseconds with 500 links, so even a host
+/// that loses notifications without end spends less than 1 % on it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long all must be well for the pauses to be short again.
+const CALM: Duration = Duration::from_secs(10);
+
+/// How long the kernel may take from one part of a dump to the next before the socket is given up.
+/// Whoever holds the RTNL lock for so long stops all configuration of the network.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a datagram asks its reader to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A dump begins.
+    DumpBegins,
+    /// A link has news.
+    Link(LinkMessage),
+    /// The dump has ended; it may lack devices if it is incomplete.
+    DumpEnds {
+        /// Devices came or went meanwhile, or the kernel gave up.
+        incomplete: bool,
+    },
+    /// Something was lost; this is why. It has to be made good by a dump.
+    Lost(String),
+}
+
+/// What one socket is waiting for.
+#[derive(Debug)]
+pub struct Dialogue {
+    /// Of the socket.
+    port: u32,
+    /// Of the last request.
+    seq: u32,
+    dump: Option<Dump>,
+    pause: Duration,
+    /// When to ask for a dump.
+    ask_at: Option<Instant>,
+    last_trouble: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Dump {
+    begun: bool,
+    interrupted: bool,
+    /// When there was a sign of life.
+    heard: Instant,
+}
+
+impl Dialogue {
+    /// A dialogue through a socket with this port id, to begin with a dump now.
+    pub fn new(port: u32, now: Instant) -> Self {
+        Self {
+            port,
+            seq: 0,
+            dump: None,
+            pause: SHORTEST_PAUSE,
+            ask_at: Some(now),
+            last_trouble: None,
+        }
+    }
+
+    /// The socket was replaced by one with this port id.
+    pub fn reconnect(&mut self, port: u32) {
+        self.port = port;
+        self.dump = None;
+    }
+
+    /// The sequence number of the request to send now, if one is due. One dump at a time: the
+    /// kernel refuses another one with EBUSY.
+    pub fn request(&mut self, now: Instant) -> Option<u32> {
+        if self.dump.is_some() || self.ask_at.is_none_or(|at| now < at) {
+            return None;
+        }
+        self.ask_at = None;
+        self.seq = self.seq.wrapping_add(1);
+        self.dump = Some(Dump {
+            begun: false,
+            interrupted: false,
+            heard: now,
+        });
+        Some(self.seq)
+    }
+
+    /// When [`Dialogue::request`] or [`Dialogue::is_stuck`] may have something to say, if nothing
+    /// comes before.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.dump {
+            Some(dump) => Some(dump.heard + PATIENCE),
+            None => self.ask_at,
+        }
+    }
+
+    /// Whether a dump has stopped without an end.
+    pub fn is_stuck(&self, now: Instant) -> bool {
+        let silence = |dump: &Dump| now.saturating_duration_since(dump.heard);
+        self.dump
+            .as_ref()
+            .is_some_and(|dump| silence(dump) >= PATIENCE)
+    }
+
+    /// Whether the table is what the kernel said last, with nothing missing.
+    pub fn is_synchronised(&self) -> bool {
+        self.dump.is_none() && self.ask_at.is_none()
+    }
+
+    /// Something was lost: asks again after a pause, that is longer each time until all was well for
+    /// a while.
+    pub fn lost(&mut self, now: Instant) {
+        let calm = |last| now.saturating_duration_since(last) >= CALM;
+        self.pause = match self.last_trouble {
+            // One dump makes good all that was lost before it.
+            Some(_) if self.ask_at.is_some() => self.pause,
+            Some(last) if !calm(last) => (self.pause * 2).min(LONGEST_PAUSE),
+            _ => SHORTEST_PAUSE,
+        };
+        self.last_trouble = Some(now);
+        self.ask_at.get_or_insert(now + self.pause);
+    }
+
+    /// Takes what the kernel sent.
+    pub fn datagram(&mut self, datagram: &[u8], now: Instant) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for message in messages(datagram) {
+            match message {
+                Ok(message) => {
+                    let is_ours = message.port == self.port && message.seq == self.seq;
+                    if is_ours && (message.is_part || matches!(message.content, Content::End(_))) {
+                        self.part(message.is_interrupted, now, &mut steps);
+                    }
+                    match message.content {
+                        Content::Link(link) => steps.push(Step::Link(link)),
+                        Content::End(error) if is_ours => self.end(error, &mut steps),
+                        Content::End(_) | Content::Other => {}
+                    }
+                }
+                Err(malformed) => steps.push(Step::Lost(malformed.to_string())),
+            }
+        }
+        steps
+    }
+
+    fn part(&mut self, interrupted: bool, now: Instant, steps: &mut Vec<Step>) {
+        let Some(dump) = &mut self.dump else { return };
+        dump.heard = now;
+        dump.interrupted |= interrupted;
+        // Only now: notifications that were queued before the dump are older than it.
+        if !dump.begun {
+            dump.begun = true;
+            steps.push(Step::DumpBegins);
+        }
+    }
+
+    fn end(&mut self, error: i32, steps: &mut Vec<Step>) {
+        let Some(dump) = self.dump.take() else { return };
+        steps.push(Step::DumpEnds {
+            incomplete: dump.interrupted || error != 0,
+        });
+        if error != 0 {
+            let error = std::io::Error::from_raw_os_error(error.saturating_neg());
+            steps.push(Step::Lost(format!("the kernel refuses a dump: {error}")));
+        } else if dump.interrupted {
+            steps.push(Step::Lost("links came or went in a dump".to_owned()));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The table as metric families.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::proto::{Metric, MetricFamily, MetricType};
+
+use super::{
+    message::{Admin, Carrier},
+    table::Row,
+};
+use crate::metrics::{family, sample};
+
+/// Appends the families of all links.
+pub(super) fn append(rows: &[Row], families: &mut Vec<MetricFamily>) {
+    families.extend([
+        info(rows),
+        admin_up(rows),
+        carrier(rows),
+        operstate(rows),
+        carrier_ups(rows),
+        carrier_downs(rows),
+        transitions(rows),
+        last_transition(rows),
+    ]);
+}
+
+/// Appends how often notifications were lost and the table was rebuilt.
+pub(super) fn append_losses(overruns: u64, resyncs: u64, families: &mut Vec<MetricFamily>) {
+    families.extend([
+        counter(
+            "netdrop_netlink_overruns_total",
+            "How often notifications of links were lost.",
+            [sample(&[], overruns as f64)],
+        ),
+        counter(
+            "netdrop_netlink_resyncs_total",
+            "How often the table of links was rebuilt since it was complete first.",
+            [sample(&[], resyncs as f64)],
+        ),
+    ]);
+}
+
+fn info(rows: &[Row]) -> MetricFamily {
+    gauge(
+        "netdrop_link_info",
+        "What a link is and what it sits on; 1.",
+        rows.iter().map(|row| {
+            let facts = row.facts.as_ref();
+            let physical = facts.is_some_and(|facts| facts.physical);
+            let kind = match &*row.link.kind {
+                "" => facts.map_or("", |facts| facts.role.kind()),
+                kind => kind,
+            };
+            let labels = [
+                ("device", &*row.link.name),
+                ("driver", facts.map_or("", |facts| &*facts.driver)),
+                ("kind", kind),
+                ("lower", row.lower.as_deref().unwrap_or_default()),
+                ("master", row.master.as_deref().unwrap_or_default()),
+                ("physical", if physical { "true" } else { "false" }),
+            ];
+            sample(&labels, 1.0)
+        }),
+    )
+}
+
+fn admin_up(rows: &[Row]) -> MetricFamily {
+    gauge(
+        "netdrop_link_admin_up",
+        "Whether the link is set up (IFF_UP).",
+        per_device(rows, |row| flag(row.link.admin == Admin::Up)),
+    )
+}
+
+fn carrier(rows: &[Row]) -> MetricFamily {
+    gauge(
+        "netdrop_link_carrier",
+        "Whether the link has a carrier.",
+        per_device(rows, |row| flag(row.link.carrier == Carrier::On)),
+    )
+}
+
+fn operstate(rows: &[Row]) -> MetricFamily {
+    gauge(
+        "netdrop_link_operstate",
+        "The operational state of the link by RFC 2863; 1 for the current one.",
+        rows.iter().map(|row| {
+            let labels = [
+                ("device", &*row.link.name),
+                ("operstate", row.link.operstate.name()),
+            ];
+            sample(&labels, 1.0)
+        }),
+    )
+}
+
+fn carrier_ups(rows: &[Row]) -> MetricFamily {
+    counter(
+        "netdrop_link_carrier_up_changes_total",
+        "How often the link got a carrier, as the kernel counts.",
+        per_device(rows, |row| f64::from(row.link.carrier_ups)),
+    )
+}
+
+fn carrier_downs(rows: &[Row]) -> MetricFamily {
+    counter(
+        "netdrop_link_carrier_down_changes_total",
+        "How often the link lost its carrier, for whatever cause, as the kernel counts.",
+        per_device(rows, |row| f64::from(row.link.carrier_downs)),
+    )
+}
+
+fn transitions(rows: &[Row]) -> MetricFamily {
+    counter(
+        "netdrop_link_transitions_total",
+        "What happened to the link since the exporter knows it; carrier_down is a loss while it was \
+         set up.",
+        rows.iter().flat_map(|row| {
+            row.transitions.iter().map(|(transition, times)| {
+                let labels = [
+                    ("device", &*row.link.name),
+                    ("transition", transition.label()),
+                ];
+                sample(&labels, times as f64)
+            })
+        }),
+    )
+}
+
+fn last_transition(rows: &[Row]) -> MetricFamily {
+    gauge(
+        "netdrop_link_last_transition_timestamp_seconds",
+        "When it happened last, in seconds since 1970.",
+        rows.iter().flat_map(|row| {
+            row.last.iter().filter_map(|(transition, at)| {
+                let labels = [
+                    ("device", &*row.link.name),
+                    ("transition", transition.label()),
+                ];
+                Some(sample(&labels, seconds(at?)))
+            })
+        }),
+    )
+}
+
+fn per_device(rows: &[Row], value: impl Fn(&Row) -> f64) -> impl Iterator<Item = Metric> {
+    rows.iter()
+        .map(move |row| sample(&[("device", &*row.link.name)], value(row)))
+}
+
+fn gauge(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
+    family(name, help, MetricType::GAUGE, samples)
+}
+
+fn counter(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
+    family(name, help, MetricType::COUNTER, samples)
+}
+
+fn flag(is_set: bool) -> f64 {
+    f64::from(u8::from(is_set))
+}
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}

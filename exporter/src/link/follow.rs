@@ -1,0 +1,321 @@
+//! The thread that listens to the kernel and keeps the table.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fd::OwnedFd,
+    io::Errno,
+};
+
+use super::{
+    dialogue::{Dialogue, Step},
+    journal::Journal,
+    message::{Carrier, LinkMessage},
+    netlink::{LinkSocket, Received},
+    sysfs::Sysfs,
+    table::{Change, Event, Moment, Table},
+};
+use crate::devices::{Devices, IfIndex};
+
+/// Datagrams that are read before the log is written. It is bounded so that an endless stream of
+/// changes cannot keep the log silent.
+const BATCH: usize = 256;
+
+/// How long to wait before a new socket is tried after one could not be had.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the thread and the scrapes share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    table: Mutex<Table>,
+    pub(super) overruns: AtomicU64,
+    pub(super) resyncs: AtomicU64,
+    /// Whether the table was ever complete.
+    pub(super) complete: AtomicBool,
+    /// Why the kernel cannot be heard now.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(super) fn new(table: Table) -> Self {
+        Self {
+            table: Mutex::new(table),
+            overruns: AtomicU64::new(0),
+            resyncs: AtomicU64::new(0),
+            complete: AtomicBool::new(false),
+            trouble: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything that the thread owns.
+pub(super) struct Follower {
+    pub(super) shared: Arc<Shared>,
+    pub(super) devices: Arc<Devices>,
+    pub(super) sysfs: Sysfs,
+    pub(super) journal: Journal,
+    pub(super) receive_buffer: usize,
+    /// Readable or closed when the thread is to end.
+    pub(super) stop: OwnedFd,
+    /// To be told when the table is complete for the first time.
+    pub(super) complete: Option<SyncSender<()>>,
+}
+
+impl Drop for Follower {
+    /// Also when the thread panics: others then ask the kernel themselves.
+    fn drop(&mut self) {
+        self.devices.unfollow();
+        *self.shared.trouble() = Some("the thread that follows links has ended".to_owned());
+    }
+}
+
+impl Follower {
+    /// Follows links until it is told to stop.
+    pub(super) fn run(mut self, mut socket: LinkSocket, port: u32) {
+        let mut dialogue = Dialogue::new(port, Instant::now());
+        loop {
+            let outcome = self.turn(&mut socket, &mut dialogue);
+            match outcome {
+                Ok(Turn::Stop) => return,
+                Ok(Turn::Again) => {}
+                Err(e) => {
+                    log::warn!("links cannot be followed for now: {e:#}");
+                    *self.shared.trouble() = Some(format!("{e:#}"));
+                    self.lost(&mut dialogue);
+                    match self.reopen() {
+                        Some((new, port)) => {
+                            socket = new;
+                            dialogue.reconnect(port);
+                        }
+                        None => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks if that is due, waits, reads what there is, and logs it.
+    fn turn(&mut self, socket: &mut LinkSocket, dialogue: &mut Dialogue) -> anyhow::Result<Turn> {
+        let now = Instant::now();
+        anyhow::ensure!(!dialogue.is_stuck(now), "a dump of all links has no end");
+        if let Some(seq) = dialogue.request(now) {
+            socket.request_dump(seq)?;
+        }
+        let deadlines = [dialogue.deadline(), self.journal.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
+        if self.wait(socket, deadline)? == Turn::Stop {
+            return Ok(Turn::Stop);
+        }
+        let mut changes = Vec::new();
+        let mut speeds_wanted = Vec::new();
+        for _ in 0..BATCH {
+            match socket.receive()? {
+                Received::Nothing => break,
+                Received::Overrun(why) => {
+                    log::debug!("lost notifications of links: {why}");
+                    self.lost(dialogue);
+                }
+                Received::Datagram(datagram) => {
+                    for step in dialogue.datagram(datagram, Instant::now()) {
+                        self.step(step, dialogue, &mut changes, &mut speeds_wanted);
+                    }
+                }
+            }
+        }
+        self.read_speeds(&speeds_wanted, &mut changes);
+        self.write_log(&changes);
+        Ok(Turn::Again)
+    }
+
+    fn wait(&self, socket: &LinkSocket, deadline: Option<Instant>) -> anyhow::Result<Turn> {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        // A deadline is less than a minute away, which fits.
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut fds = [
+            PollFd::new(socket, PollFlags::IN),
+            PollFd::new(&self.stop, PollFlags::IN),
+        ];
+        match poll(&mut fds, left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e).context("wait for notifications of links"),
+        }
+        let stopped = !fds[1].revents().is_empty();
+        Ok(if stopped { Turn::Stop } else { Turn::Again })
+    }
+
+    fn step(
+        &mut self,
+        step: Step,
+        dialogue: &mut Dialogue,
+        changes: &mut Vec<Told>,
+        speeds_wanted: &mut Vec<Speed>,
+    ) {
+        match step {
+            Step::DumpBegins => self.shared.table().begin_dump(),
+            Step::Link(message) => {
+                let events = self.apply(message, speeds_wanted);
+                self.note(events, changes);
+            }
+            Step::DumpEnds { incomplete } => {
+                let events = self.shared.table().end_dump(incomplete);
+                self.note(events, changes);
+                if !incomplete {
+                    self.table_is_complete();
+                }
+            }
+            Step::Lost(why) => {
+                log::debug!("lost notifications of links: {why}");
+                self.lost(dialogue);
+            }
+        }
+    }
+
+    /// Only this thread changes the table, so facts can be read before it is locked for good.
+    fn apply(&mut self, message: LinkMessage, speeds_wanted: &mut Vec<Speed>) -> Vec<Event> {
+        let mut facts = None;
+        if let LinkMessage::Present(link) = &message
+            && self.shared.table().lacks_facts(link)
+        {
+            facts = self.sysfs.facts(&link.name, link.index);
+            if link.carrier == Carrier::On && facts.as_ref().is_some_and(|facts| facts.physical) {
+                speeds_wanted.push(Speed::of(link.index, &link.name));
+            }
+        }
+        let now = Moment {
+            wall: SystemTime::now(),
+            monotonic: Instant::now(),
+        };
+        self.shared.table().apply(message, facts, now)
+    }
+
+    fn note(&mut self, events: Vec<Event>, changes: &mut Vec<Told>) {
+        for event in events {
+            match event {
+                Event::Named(index, name) => self.devices.set_name(index, name),
+                Event::Gone(index) => {
+                    self.devices.remove(index);
+                    self.journal.forget(index);
+                }
+                Event::Changed(change) => changes.push(Told {
+                    speed: change.speed,
+                    change,
+                    at: Instant::now(),
+                }),
+            }
+        }
+    }
+
+    fn table_is_complete(&mut self) {
+        self.devices.all_named();
+        *self.shared.trouble() = None;
+        if self.shared.complete.swap(true, Ordering::Relaxed) {
+            self.shared.resyncs.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(complete) = self.complete.take() {
+            // Nobody waits any more if the start took too long.
+            complete.try_send(()).ok();
+        }
+    }
+
+    fn lost(&self, dialogue: &mut Dialogue) {
+        self.shared.overruns.fetch_add(1, Ordering::Relaxed);
+        dialogue.lost(Instant::now());
+    }
+
+    /// Reads the speed of physical links that got a carrier. It takes the RTNL lock, so it waits
+    /// until the messages are read, and is done once for many flaps.
+    fn read_speeds(&self, wanted: &[Speed], changes: &mut [Told]) {
+        let came = changes.iter().filter(|told| told.got_carrier());
+        let came = came.map(|told| Speed::of(told.change.link.index, &told.change.link.name));
+        let mut wanted: Vec<Speed> = wanted.iter().cloned().chain(came).collect();
+        wanted.sort_unstable_by_key(|wanted| wanted.index);
+        // The last name is the current one.
+        wanted.reverse();
+        wanted.dedup_by_key(|wanted| wanted.index);
+        for Speed { index, name } in wanted {
+            let speed = self.sysfs.speed(&name);
+            self.shared.table().set_speed(index, speed);
+            for told in changes.iter_mut().filter(|t| t.change.link.index == index) {
+                told.speed = speed;
+            }
+        }
+    }
+
+    fn write_log(&mut self, changes: &[Told]) {
+        for told in changes {
+            self.journal.write(&told.change, told.speed, told.at);
+        }
+        self.journal.report_held_back(Instant::now());
+    }
+
+    /// A new socket, as soon as there can be one; none if the thread is to stop before.
+    fn reopen(&self) -> Option<(LinkSocket, u32)> {
+        loop {
+            let mut stop = [PollFd::new(&self.stop, PollFlags::IN)];
+            let pause = Timespec::try_from(REOPEN_PAUSE).ok();
+            match poll(&mut stop, pause.as_ref()) {
+                Ok(0) | Err(_) => {}
+                Ok(_) => return None,
+            }
+            let opened = LinkSocket::open(self.receive_buffer)
+                .and_then(|socket| socket.port().map(|port| (socket, port)));
+            match opened {
+                Ok(opened) => return Some(opened),
+                Err(e) => *self.shared.trouble() = Some(format!("{e:#}")),
+            }
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Turn {
+    Again,
+    Stop,
+}
+
+/// A change, and what is known when it is logged.
+struct Told {
+    change: Change,
+    speed: Option<u32>,
+    at: Instant,
+}
+
+impl Told {
+    fn got_carrier(&self) -> bool {
+        let physical = self.change.facts.as_ref().is_some_and(|f| f.physical);
+        physical && self.change.link.carrier == Carrier::On
+    }
+}
+
+/// A device whose speed is to be read.
+#[derive(Clone)]
+struct Speed {
+    index: IfIndex,
+    name: Arc<str>,
+}
+
+impl Speed {
+    fn of(index: IfIndex, name: &Arc<str>) -> Self {
+        Self {
+            index,
+            name: Arc::clone(name),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The link collector: carrier, operational and admin state of every link, from netlink and sysfs.
+//!
+//! A thread hears of every change from the kernel and keeps a table; a scrape reads the table, and
+//! neither does I/O nor takes the RTNL lock. So a change is seen some milliseconds after it
+//! happened, when the kernel has announced it. Works on Linux 4.16 and later.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use prometheus::proto::MetricFamily;
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    fd::OwnedFd,
+    io::Errno,
+};
+
+use crate::{
+    devices::{DeviceFilter, Devices},
+    metrics::Collector,
+};
+
+pub mod dialogue;
+mod families;
+mod follow;
+pub mod journal;
+pub mod message;
+pub mod netlink;
+pub mod sysfs;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod transitions;
+
+use follow::{Follower, Shared};
+use journal::{DroppedWhileDown, Journal};
+use netlink::LinkSocket;
+use sysfs::Sysfs;
+use table::Table;
+
+/// Room for notifications that wait to be read. The kernel doubles it and counts 2 to 4 KiB for
+/// each, so this is enough for some 2,000 changes at once; it is only taken while they wait.
+pub const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// How long the start waits for the first dump, which takes milliseconds, so that the first scrape
+/// has all links. If somebody holds the RTNL lock, it comes later.
+const FIRST_DUMP: Duration = Duration::from_secs(2);
+
+/// What the link collector is told.
+pub struct Config {
+    /// Where sysfs(5) is mounted.
+    pub sysfs: PathBuf,
+    /// Which links are shown.
+    pub filter: DeviceFilter,
+    /// To be told which devices exist.
+    pub devices: Arc<Devices>,
+    /// Asked when a link is up again.
+    pub dropped_while_down: DroppedWhileDown,
+    /// [`RECEIVE_BUFFER`]; another size for tests.
+    pub receive_buffer: usize,
+}
+
+/// Follows all links of the network namespace that it was started in, until it is dropped.
+pub struct LinkCollector {
+    shared: Arc<Shared>,
+    stop: OwnedFd,
+}
+
+impl LinkCollector {
+    /// Joins the notifications of links and begins to follow them.
+    ///
+    /// # Errors
+    ///
+    /// No netlink socket or no thread can be had.
+    pub fn start(config: Config) -> anyhow::Result<Self> {
+        let socket = LinkSocket::open(config.receive_buffer)?;
+        let port = socket.port()?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .context("make an eventfd to stop with")?;
+        let shared = Arc::new(Shared::new(Table::new(config.filter)));
+        let (complete, first_dump) = mpsc::sync_channel(1);
+        let follower = Follower {
+            shared: Arc::clone(&shared),
+            devices: config.devices,
+            sysfs: Sysfs::new(&config.sysfs),
+            journal: Journal::new(config.dropped_while_down),
+            receive_buffer: config.receive_buffer,
+            stop: stop.try_clone().context("share the eventfd")?,
+            complete: Some(complete),
+        };
+        thread::Builder::new()
+            .name("links".to_owned())
+            .spawn(move || follower.run(socket, port))
+            .context("start the thread that follows links")?;
+        // If it takes longer, scrapes say so.
+        first_dump.recv_timeout(FIRST_DUMP).ok();
+        Ok(Self { shared, stop })
+    }
+}
+
+impl Drop for LinkCollector {
+    fn drop(&mut self) {
+        // The thread is not waited for: it may be in the kernel, behind the RTNL lock.
+        match rustix::io::write(&self.stop, &1_u64.to_ne_bytes()) {
+            // AGAIN: it was told before.
+            Ok(_) | Err(Errno::AGAIN) => {}
+            Err(e) => log::debug!("cannot stop following links: {e}"),
+        }
+    }
+}
+
+impl Collector for LinkCollector {
+    fn name(&self) -> &'static str {
+        "link"
+    }
+
+    fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
+        let rows = self.shared.table().rows();
+        families::append(&rows, families);
+        families::append_losses(
+            self.shared.overruns.load(Ordering::Relaxed),
+            self.shared.resyncs.load(Ordering::Relaxed),
+            families,
+        );
+        if let Some(trouble) = &*self.shared.trouble() {
+            anyhow::bail!("links cannot be followed for now: {trouble}");
+        }
+        let complete = self.shared.complete.load(Ordering::Relaxed);
+        ensure!(complete, "the kernel has not yet listed all links");
+        Ok(())
+    }
+}

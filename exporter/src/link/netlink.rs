@@ -1,0 +1,134 @@
+//! The netlink(7) socket: kernel bytes in, and nothing else.
+//!
+//! neli's own sockets drop the port id of the sender and hide ENOBUFS, so the I/O is rustix'.
+
+use anyhow::Context;
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname,
+        netlink::SocketAddrNetlink, recvfrom, sendto, socket_with, sockopt,
+    },
+};
+
+use super::message::dump_request;
+
+/// `RTMGRP_LINK` (`include/uapi/linux/rtnetlink.h`).
+const LINK_GROUP: u32 = 1;
+
+/// The kernel's own port.
+const KERNEL: SocketAddrNetlink = SocketAddrNetlink::new(0, 0);
+
+/// Room for a datagram. The kernel builds the parts of a dump for the room that was offered last, up
+/// to 32 KiB (`netlink_dump`), and one link takes 1 to 2 KiB.
+const ROOM: usize = 64 * 1024;
+
+/// As much as one link may ever need. Attributes have 16 bits of length; the largest are lists of
+/// virtual functions, that we do not ask for.
+const MOST_ROOM: usize = 1024 * 1024;
+
+/// A socket that hears of all changes of links in the namespace of the thread that opened it.
+pub struct LinkSocket {
+    socket: OwnedFd,
+    room: Vec<u8>,
+}
+
+/// What there was to read.
+pub enum Received<'a> {
+    /// From the kernel.
+    Datagram(&'a [u8]),
+    /// Nothing now.
+    Nothing,
+    /// Notifications were lost; why.
+    Overrun(&'static str),
+}
+
+impl LinkSocket {
+    /// Opens a socket and joins the group of link notifications. `receive_buffer` bytes are asked
+    /// for, in whatever way this process may.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no rtnetlink, or a sandbox forbids it.
+    pub fn open(receive_buffer: usize) -> anyhow::Result<Self> {
+        let socket = socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            // NETLINK_ROUTE.
+            None,
+        )
+        .context("open a netlink socket")?;
+        // Forced needs CAP_NET_ADMIN; otherwise net.core.rmem_max is the limit.
+        sockopt::set_socket_recv_buffer_size_force(&socket, receive_buffer)
+            .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, receive_buffer))
+            .context("set the receive buffer of the netlink socket")?;
+        bind(&socket, &SocketAddrNetlink::new(0, LINK_GROUP))
+            .context("join the netlink group of link notifications")?;
+        Ok(Self {
+            socket,
+            room: vec![0; ROOM],
+        })
+    }
+
+    /// The port id that the kernel gave to this socket; it addresses answers to it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn port(&self) -> anyhow::Result<u32> {
+        let address =
+            getsockname(&self.socket).context("ask for the port of the netlink socket")?;
+        let address = SocketAddrNetlink::try_from(address).context("a netlink address")?;
+        Ok(address.pid())
+    }
+
+    /// Asks for all links.
+    ///
+    /// # Errors
+    ///
+    /// The kernel takes no request.
+    pub fn request_dump(&self, seq: u32) -> anyhow::Result<()> {
+        sendto(
+            &self.socket,
+            &dump_request(seq)?,
+            SendFlags::empty(),
+            &KERNEL,
+        )
+        .context("ask for all links")?;
+        Ok(())
+    }
+
+    /// Reads one datagram, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The socket is of no more use.
+    pub fn receive(&mut self) -> anyhow::Result<Received<'_>> {
+        // With TRUNC the length is the whole datagram's, also where the room was too small.
+        let received = recvfrom(&self.socket, &mut self.room[..], RecvFlags::TRUNC);
+        let (len, sender) = match received {
+            Ok((_, len, sender)) => (len, sender),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(Received::Nothing),
+            Err(Errno::NOBUFS) => return Ok(Received::Overrun("the receive buffer was full")),
+            Err(e) => return Err(e).context("read the netlink socket"),
+        };
+        // Processes can send to the group, too; the kernel's port is 0.
+        let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
+        if sender.is_none_or(|sender| sender.pid() != KERNEL.pid()) {
+            return Ok(Received::Datagram(&[]));
+        }
+        if len > self.room.len() {
+            self.room.resize(len.min(MOST_ROOM), 0);
+            return Ok(Received::Overrun("a message was truncated"));
+        }
+        Ok(Received::Datagram(&self.room[..len]))
+    }
+}
+
+impl AsFd for LinkSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
