@@ -178,3 +178,131 @@ impl Dialogue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::IfIndex;
+
+    const PORT: u32 = 4711;
+    const MULTI: u16 = 2;
+    const MULTI_INTERRUPTED: u16 = 2 | 0x10;
+    const DELLINK: u16 = 17;
+    const ERROR: u16 = 2;
+    const DONE: u16 = 3;
+
+    /// A message of the kernel with 16 bytes: for RTM_DELLINK that is link 2, for the others their
+    /// number is `first`.
+    fn message(kind: u16, flags: u16, (port, seq): (u32, u32), first: i32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(32_u32.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend(seq.to_ne_bytes());
+        bytes.extend(port.to_ne_bytes());
+        bytes.extend(first.to_ne_bytes());
+        bytes.extend(2_i32.to_ne_bytes());
+        bytes.extend([0; 8]);
+        bytes
+    }
+
+    fn asked(now: Instant) -> Dialogue {
+        let mut dialogue = Dialogue::new(PORT, now);
+        assert_eq!(dialogue.request(now), Some(1));
+        dialogue
+    }
+
+    fn gone() -> Step {
+        Step::Link(LinkMessage::Gone(IfIndex(2)))
+    }
+
+    #[test]
+    fn notifications_from_before_the_dump_are_not_of_it() {
+        let now = Instant::now();
+        let mut dialogue = asked(now);
+        let notification = message(DELLINK, 0, (0, 0), 0);
+        let part = message(DELLINK, MULTI, (PORT, 1), 0);
+        let end = message(DONE, MULTI, (PORT, 1), 0);
+        assert_eq!(dialogue.datagram(&notification, now), [gone()]);
+        assert_eq!(
+            dialogue.datagram(&[part, notification].concat(), now),
+            [Step::DumpBegins, gone(), gone()]
+        );
+        assert!(!dialogue.is_synchronised());
+        let end = dialogue.datagram(&end, now);
+        assert_eq!(end, [Step::DumpEnds { incomplete: false }]);
+        assert!(dialogue.is_synchronised());
+    }
+
+    #[test]
+    fn the_dump_of_another_process_is_not_ours() {
+        let now = Instant::now();
+        let mut dialogue = asked(now);
+        for of in [(PORT + 1, 1), (PORT, 7)] {
+            assert_eq!(dialogue.datagram(&message(DONE, MULTI, of, 0), now), []);
+        }
+        assert!(!dialogue.is_synchronised());
+    }
+
+    #[test]
+    fn an_interrupted_dump_is_incomplete_and_asked_for_again() {
+        let now = Instant::now();
+        let mut dialogue = asked(now);
+        dialogue.datagram(&message(DELLINK, MULTI_INTERRUPTED, (PORT, 1), 0), now);
+        let end = dialogue.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
+        assert_eq!(end[0], Step::DumpEnds { incomplete: true });
+        assert!(matches!(end[1], Step::Lost(_)));
+        dialogue.lost(now);
+        assert_eq!(dialogue.request(now), None);
+        assert_eq!(dialogue.request(now + SHORTEST_PAUSE), Some(2));
+    }
+
+    #[test]
+    fn a_refused_dump_is_asked_for_again() {
+        let now = Instant::now();
+        let mut dialogue = asked(now);
+        let busy = message(ERROR, 0, (PORT, 1), -16);
+        let steps = dialogue.datagram(&busy, now);
+        assert!(steps.contains(&Step::DumpEnds { incomplete: true }));
+        assert!(matches!(steps.last(), Some(Step::Lost(why)) if why.contains("busy")));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_shrink_when_all_was_well() {
+        let mut now = Instant::now();
+        let mut dialogue = Dialogue::new(PORT, now);
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            let seq = loop {
+                match dialogue.request(now) {
+                    Some(seq) => break seq,
+                    None => now = dialogue.deadline().unwrap(),
+                }
+            };
+            dialogue.datagram(&message(DONE, MULTI, (PORT, seq), 0), now);
+            dialogue.lost(now);
+            dialogue.lost(now);
+            pauses.push(dialogue.deadline().unwrap() - now);
+        }
+        assert_eq!(pauses[0], SHORTEST_PAUSE);
+        assert!(pauses.is_sorted());
+        assert_eq!(pauses[9], LONGEST_PAUSE);
+
+        now += LONGEST_PAUSE;
+        let seq = dialogue.request(now).unwrap();
+        dialogue.datagram(&message(DONE, MULTI, (PORT, seq), 0), now);
+        now += CALM;
+        dialogue.lost(now);
+        assert_eq!(dialogue.deadline(), Some(now + SHORTEST_PAUSE));
+    }
+
+    #[test]
+    fn a_dump_without_end_is_noticed() {
+        let now = Instant::now();
+        let mut dialogue = asked(now);
+        assert!(!dialogue.is_stuck(now));
+        assert!(dialogue.is_stuck(now + PATIENCE));
+        dialogue.reconnect(PORT);
+        assert!(!dialogue.is_stuck(now + PATIENCE));
+    }
+}

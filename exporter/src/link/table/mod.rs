@@ -277,3 +277,6 @@ impl Device {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use super::*;
+use crate::{
+    devices::DevicePattern,
+    link::{message::Carrier, testing::link, transitions::Transition},
+};
+
+fn at(seconds: u64) -> Moment {
+    static START: once_cell::sync::Lazy<Instant> = once_cell::sync::Lazy::new(Instant::now);
+    Moment {
+        wall: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+        monotonic: *START + Duration::from_secs(seconds),
+    }
+}
+
+fn apply(table: &mut Table, link: &Link, seconds: u64) -> Vec<Event> {
+    table.apply(LinkMessage::Present(link.clone()), None, at(seconds))
+}
+
+fn table_with(links: &[&Link]) -> Table {
+    let mut table = Table::new(DeviceFilter::All);
+    for link in links {
+        apply(&mut table, link, 0);
+    }
+    table
+}
+
+fn without_carrier(link: &Link) -> Link {
+    Link {
+        carrier: Carrier::Off,
+        carrier_downs: link.carrier_downs.wrapping_add(1),
+        ..link.clone()
+    }
+}
+
+fn names(table: &Table) -> Vec<(u32, String)> {
+    let rows = table.rows().into_iter();
+    rows.map(|row| (row.link.index.0, row.link.name.to_string()))
+        .collect()
+}
+
+#[test]
+fn what_happened_before_a_link_was_seen_is_not_counted() {
+    let table = table_with(&[&without_carrier(&link(2, "eth0"))]);
+    let row = &table.rows()[0];
+    assert_eq!(row.transitions, PerTransition::default());
+    assert_eq!(row.last, PerTransition::default());
+}
+
+#[test]
+fn an_outage_is_measured_from_its_first_message() {
+    let up = link(2, "eth0");
+    let down = without_carrier(&up);
+    let again = Link {
+        carrier: Carrier::On,
+        carrier_ups: up.carrier_ups + 1,
+        ..down.clone()
+    };
+    let mut table = table_with(&[&up]);
+    apply(&mut table, &down, 10);
+    apply(&mut table, &down, 11);
+    let events = apply(&mut table, &again, 13);
+    let [Event::Changed(change)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(change.outage, Some(Duration::from_secs(3)));
+    let row = &table.rows()[0];
+    let down_at = row.last.get(Transition::CarrierDown);
+    assert_eq!(down_at, Some(at(10).wall));
+}
+
+#[test]
+fn a_renamed_device_keeps_its_transitions() {
+    let down = without_carrier(&link(2, "eth0"));
+    let mut table = table_with(&[&link(2, "eth0"), &down]);
+    let renamed = Link {
+        name: "wan".into(),
+        ..down
+    };
+    let events = apply(&mut table, &renamed, 1);
+    assert_eq!(events, [Event::Named(IfIndex(2), "wan".into())]);
+    assert_eq!(names(&table), [(2, "wan".to_owned())]);
+    let transitions = table.rows()[0].transitions;
+    assert_eq!(transitions.get(Transition::CarrierDown), 1);
+}
+
+#[test]
+fn a_device_that_is_made_again_starts_at_zero() {
+    let up = link(2, "eth0");
+    let down = without_carrier(&up);
+    let mut table = table_with(&[&up, &down]);
+    // The same index, with counts that went back: its end was not heard of.
+    apply(&mut table, &up, 1);
+    assert_eq!(table.rows()[0].transitions, PerTransition::default());
+
+    apply(&mut table, &down, 2);
+    table.apply(LinkMessage::Gone(IfIndex(2)), None, at(3));
+    assert_eq!(names(&table), []);
+    apply(&mut table, &link(9, "eth0"), 4);
+    assert_eq!(table.rows()[0].transitions, PerTransition::default());
+}
+
+#[test]
+fn a_device_whose_name_was_taken_is_hidden_until_it_is_heard_of() {
+    let mut table = table_with(&[&link(2, "a"), &link(3, "b")]);
+    apply(&mut table, &link(3, "a"), 1);
+    assert_eq!(names(&table), [(3, "a".to_owned())]);
+    apply(&mut table, &link(2, "c"), 2);
+    assert_eq!(names(&table), [(3, "a".to_owned()), (2, "c".to_owned())]);
+}
+
+#[test]
+fn a_dump_ends_what_is_not_in_it_unless_it_is_incomplete() {
+    let mut table = table_with(&[&link(2, "a"), &link(3, "b")]);
+    for (incomplete, gone) in [(true, vec![]), (false, vec![Event::Gone(IfIndex(3))])] {
+        table.begin_dump();
+        apply(&mut table, &link(2, "a"), 1);
+        assert_eq!(table.end_dump(incomplete), gone);
+    }
+    assert_eq!(names(&table), [(2, "a".to_owned())]);
+}
+
+#[test]
+fn a_link_that_is_not_shown_still_gives_its_name_to_others() {
+    let exclude = DevicePattern::new("bond.*").unwrap();
+    let mut table = Table::new(DeviceFilter::Exclude(exclude));
+    let port = Link {
+        master: Some(IfIndex(3)),
+        ..link(2, "eth0")
+    };
+    for link in [&port, &link(3, "bond0")] {
+        apply(&mut table, link, 0);
+    }
+    assert_eq!(names(&table), [(2, "eth0".to_owned())]);
+    assert_eq!(table.rows()[0].master.as_deref(), Some("bond0"));
+    let events = apply(&mut table, &without_carrier(&link(3, "bond0")), 1);
+    assert_eq!(events, []);
+}

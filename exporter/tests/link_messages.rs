@@ -1,0 +1,213 @@
+//! Real captures of rtnetlink(7), and what is left of them when bytes are wrong.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Instant, SystemTime},
+};
+
+use netdrop_exporter::{
+    devices::{DeviceFilter, IfIndex},
+    link::{
+        dialogue::{Dialogue, Step},
+        message::{Admin, Carrier, Content, LinkMessage, dump_request, messages},
+        table::{Moment, Row, Table},
+        transitions::Transition,
+    },
+};
+use proptest::prelude::*;
+
+/// The port and the sequence number of the captured dump.
+fn asked(dump: &[u8]) -> (u32, u32) {
+    let first = messages(dump).next().expect("a message").expect("whole");
+    (first.port, first.seq)
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/netlink");
+    fs::read(path.join(name)).expect("the capture")
+}
+
+fn apply(table: &mut Table, steps: Vec<Step>) {
+    let now = Moment {
+        wall: SystemTime::now(),
+        monotonic: Instant::now(),
+    };
+    for step in steps {
+        match step {
+            Step::DumpBegins => table.begin_dump(),
+            Step::Link(message) => drop(table.apply(message, None, now)),
+            Step::DumpEnds { incomplete } => drop(table.end_dump(incomplete)),
+            Step::Lost(_) => {}
+        }
+    }
+}
+
+/// A table and the dialogue that filled it from the captured dump.
+fn after_the_dump() -> (Table, Dialogue) {
+    let dump = fixture("dump.bin");
+    let (port, seq) = asked(&dump);
+    assert_eq!(seq, 1, "the first request of a dialogue");
+    let mut dialogue = Dialogue::new(port, Instant::now());
+    assert_eq!(dialogue.request(Instant::now()), Some(1));
+    let mut table = Table::new(DeviceFilter::All);
+    apply(&mut table, dialogue.datagram(&dump, Instant::now()));
+    assert!(dialogue.is_synchronised());
+    (table, dialogue)
+}
+
+fn names(table: &Table) -> Vec<String> {
+    let rows = table.rows().into_iter();
+    rows.map(|row| row.link.name.to_string()).collect()
+}
+
+fn row(table: &Table, name: &str) -> Row {
+    let mut rows = table.rows().into_iter();
+    rows.find(|row| &*row.link.name == name).expect(name)
+}
+
+#[test]
+fn a_dump_of_the_kernel_is_understood() {
+    let (table, _) = after_the_dump();
+    assert_eq!(
+        names(&table),
+        ["br0", "ifb0", "lo", "mac0", "tap0", "va", "vb", "vx0"]
+    );
+    let kinds: Vec<String> = table
+        .rows()
+        .iter()
+        .map(|row| row.link.kind.to_string())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "bridge", "ifb", "", "macvlan", "tun", "veth", "veth", "vxlan"
+        ]
+    );
+    let mac = row(&table, "mac0");
+    assert_eq!(mac.lower.as_deref(), Some("va"));
+    assert_eq!((mac.link.admin, mac.link.carrier), (Admin::Up, Carrier::On));
+    let tap = row(&table, "tap0");
+    assert_eq!(tap.link.operstate.name(), "down");
+    assert_eq!((tap.link.carrier_ups, tap.link.carrier_downs), (0, 1));
+}
+
+#[test]
+fn the_story_of_the_captured_changes_is_told() {
+    let (mut table, mut dialogue) = after_the_dump();
+    let changes = fixture("changes.bin");
+    let ends_at = changes.len();
+    // Up to each message: datagrams may be cut anywhere between them.
+    let mut told = Vec::new();
+    let mut start = 0;
+    while start < ends_at {
+        let len = u32::from_ne_bytes(changes[start..start + 4].try_into().unwrap()) as usize;
+        apply(
+            &mut table,
+            dialogue.datagram(&changes[start..start + len], Instant::now()),
+        );
+        for name in ["vc", "ve", "vd"] {
+            if names(&table).iter().any(|n| n == name) {
+                told.push((name, row(&table, name).transitions));
+            }
+        }
+        start += len.next_multiple_of(4);
+    }
+    let last = |name| {
+        let (_, transitions) = told.iter().rev().find(|(n, _)| *n == name).unwrap();
+        Transition::ALL.map(|transition| transitions.get(transition))
+    };
+    // Admin down, admin up, carrier down, carrier up.
+    assert_eq!(last("vc"), [1, 1, 1, 2]);
+    assert_eq!(last("ve"), [1, 1, 1, 2], "the same device by another name");
+    // The kernel sets a device down before it deletes it.
+    assert_eq!(last("vd"), [2, 2, 1, 2]);
+    assert_eq!(names(&table).len(), 8, "both ends are gone again");
+}
+
+#[test]
+fn a_port_that_leaves_its_bridge_is_not_gone() {
+    const AF_BRIDGE: u8 = 7;
+    const RTM_DELLINK: u16 = 17;
+    let changes = fixture("changes.bin");
+    let mut start = 0;
+    let mut left = 0;
+    while start < changes.len() {
+        let len = u32::from_ne_bytes(changes[start..start + 4].try_into().unwrap()) as usize;
+        let message = &changes[start..start + len];
+        let kind = u16::from_ne_bytes([message[4], message[5]]);
+        if (kind, message[16]) == (RTM_DELLINK, AF_BRIDGE) {
+            let parsed = messages(message).next().unwrap().unwrap();
+            assert_eq!(parsed.content, Content::Other);
+            left += 1;
+        }
+        start += len.next_multiple_of(4);
+    }
+    assert_eq!(left, 1);
+}
+
+#[test]
+fn the_request_is_what_the_kernel_takes() {
+    let request = dump_request(7).unwrap();
+    let mut expected = Vec::new();
+    // Length, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, sequence number, port.
+    expected.extend(40_u32.to_ne_bytes());
+    expected.extend(18_u16.to_ne_bytes());
+    expected.extend(0x301_u16.to_ne_bytes());
+    expected.extend(7_u32.to_ne_bytes());
+    expected.extend([0; 4 + 16]);
+    // IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS.
+    expected.extend(8_u16.to_ne_bytes());
+    expected.extend(29_u16.to_ne_bytes());
+    expected.extend(8_u32.to_ne_bytes());
+    assert_eq!(request, expected);
+}
+
+#[test]
+fn an_attribute_that_runs_over_the_end_is_refused() {
+    let mut dump = fixture("dump.bin");
+    // The first attribute of the first link.
+    dump[32..34].copy_from_slice(&u16::MAX.to_ne_bytes());
+    let mut parsed = messages(&dump);
+    assert!(parsed.next().unwrap().is_err());
+    assert!(parsed.next().unwrap().is_ok(), "the next message is whole");
+}
+
+fn arb_damage() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
+    // Small values too: they make lengths that are nearly right.
+    let byte = prop_oneof![any::<u8>(), 0..8_u8];
+    prop::collection::vec((any::<prop::sample::Index>(), byte), 0..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn damaged_messages_never_panic(
+        damage in arb_damage(),
+        in_dump in any::<bool>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (mut table, mut dialogue) = after_the_dump();
+        let mut bytes = fixture(if in_dump { "dump.bin" } else { "changes.bin" });
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.index(bytes.len() + 1));
+        apply(&mut table, dialogue.datagram(&bytes, Instant::now()));
+        let names = names(&table);
+        let mut unique = names.clone();
+        unique.dedup();
+        prop_assert_eq!(unique, names);
+    }
+
+    #[test]
+    fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for message in messages(&bytes).flatten() {
+            if let Content::Link(LinkMessage::Gone(IfIndex(index))) = message.content {
+                prop_assert_ne!(index, 0);
+            }
+        }
+    }
+}
