@@ -172,7 +172,8 @@ fn cost(outage: Option<Duration>, dropped: Option<u64>) -> String {
         format!(", after {:.3} s", outage.as_secs_f64())
     });
     if let Some(dropped) = dropped {
-        text.push_str(&format!(", {dropped} packets dropped"));
+        let packets = if dropped == 1 { "packet" } else { "packets" };
+        text.push_str(&format!(", {dropped} {packets} dropped"));
     }
     text
 }
@@ -264,6 +265,7 @@ mod tests {
     fn the_line_that_says_up_again_tells_what_it_cost() {
         let outage = Some(Duration::from_millis(3200));
         assert_eq!(cost(outage, Some(8)), ", after 3.200 s, 8 packets dropped");
+        assert_eq!(cost(None, Some(1)), ", 1 packet dropped");
         assert_eq!(cost(None, None), "");
 
         let down = Link {
