@@ -1,5 +1,6 @@
 //! The exporter as users run it: a process of its own, watched through its log, its exit code and HTTP.
 
+use std::fs;
 use std::net::SocketAddr;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -45,6 +46,11 @@ impl Exporter {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.child.id()
+    }
+
+    /// Its resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        resident_kib(self.pid())
     }
 
     /// What it has written to standard error so far.
@@ -94,4 +100,12 @@ impl Exporter {
         kill_process(pid, signal).unwrap();
         self.process.end()
     }
+}
+
+/// The resident memory of a process in KiB.
+pub fn resident_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = resident.and_then(|value| value.trim().strip_suffix(" kB"));
+    number.unwrap().parse().unwrap()
 }

@@ -81,6 +81,13 @@ impl Namespace {
         run(&[&["ip", "-n", &self.name], arguments].concat())
     }
 
+    /// Runs many `ip` commands, one per line, in one process (`ip -batch`); panics when one fails.
+    pub fn ip_batch(&self, lines: &str) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), lines).unwrap();
+        self.ip(&["-batch", file.path().to_str().unwrap()]);
+    }
+
     /// Runs a closure on a thread of its own inside the namespace; a panic in it is the caller's.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.handle.enter(work)

@@ -89,6 +89,17 @@ impl Flood {
     }
 }
 
+/// Sends these frames once, in this order, on a device of the calling thread's namespace.
+pub fn send_frames(device: &str, frames: &[Vec<u8>]) {
+    let socket = socket(AddressFamily::PACKET, SocketType::RAW, None).unwrap();
+    sys::bind_for_sending(socket.as_fd(), name_to_index_here(device)).unwrap();
+    for frame in frames {
+        let length = send(&socket, frame, SendFlags::empty())
+            .unwrap_or_else(|error| panic!("cannot send on {device}: {error}"));
+        assert_eq!(length, frame.len(), "a frame was cut");
+    }
+}
+
 /// The CPUs that this thread may run on.
 pub fn cpus() -> Vec<usize> {
     let allowed = rustix::thread::sched_getaffinity(None).unwrap();

@@ -1,5 +1,6 @@
 //! Waiting for a condition with a deadline, instead of sleeping and hoping.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,5 +34,15 @@ pub fn try_poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> O
             return None;
         }
         thread::sleep(INTERVAL);
+    }
+}
+
+/// Tells the loop of another thread to end, also when the test fails: a scope waits for its threads.
+#[derive(Debug)]
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
