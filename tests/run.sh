@@ -19,11 +19,11 @@ stages=(
     'bpf     | 180 | tools       | the committed BPF object is what its sources give'
     'reasons | 150 | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
     'e2e     | 900 | tools build | the exporter on this kernel, as root, in network namespaces of its own'
-    'bench   | 360 | tools build | what the BPF program costs per drop, and that it is little'
+    'bench   | 360 | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
 )
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
-# Holds promtool, and a python3 that has prometheus_client.
+# Holds promtool, node_exporter, and a python3 that has prometheus_client.
 tools=$target/test-tools
 packages=(
     gcc libc6-dev ca-certificates             # to link Rust programs
@@ -37,7 +37,8 @@ packages=(
 
 stage_tools() {
     install_packages
-    install_promtool
+    take_binary promtool prometheus
+    take_binary prometheus-node-exporter prometheus-node-exporter
     ln -sfn /usr/bin/python3 "$tools/python3"
     if command -v rustup >/dev/null; then
         # A pinned or minimal toolchain may lack them.
@@ -105,10 +106,13 @@ stage_bench() {
     cargo_bpf build --profile bpf --bin baseline
     NETDROP_BENCH_OBJECT=$target/bpf/bpfel-unknown-none/bpf/baseline \
         cargo test --package netdrop-tests --test cost -- --ignored --nocapture
+    NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter \
+        NETDROP_NODE_EXPORTER=$tools/prometheus-node-exporter \
+        cargo test --package netdrop-tests --test link_cost -- --ignored --nocapture --test-threads=1
 }
 
-# The benchmark has a stage of its own.
-needs_bench_object=the_program_costs
+# The benchmarks have a stage of their own.
+benchmarks=(--skip the_program_costs --skip bench_)
 
 # end_to_end [FILTER]: the end-to-end tests, or those with FILTER in their names.
 end_to_end() {
@@ -119,7 +123,7 @@ end_to_end() {
         return 1
     fi
     PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter \
-        "${run[@]}" --include-ignored --test-threads=1 --skip "$needs_bench_object"
+        "${run[@]}" --include-ignored --test-threads=1 "${benchmarks[@]}"
 }
 
 lint_bpf() {
@@ -157,20 +161,20 @@ install_packages() {
     fi
 }
 
-# Takes only promtool out of Debian's package prometheus: installing it all would start a server.
-install_promtool() {
+# take_binary PROGRAM PACKAGE: takes only one program out of a Debian package: to install it would start a server.
+take_binary() {
     mkdir -p "$tools"
-    if [ -x "$tools/promtool" ]; then
+    if [ -x "$tools/$1" ]; then
         return
     fi
     local unpacked=$tools/unpacked
     rm -rf "$unpacked" && mkdir "$unpacked"
     (
         cd "$unpacked"
-        apt-get download prometheus || { apt-get update && apt-get download prometheus; }
-        dpkg-deb --extract prometheus_*.deb .
+        apt-get download "$2" || { apt-get update && apt-get download "$2"; }
+        dpkg-deb --extract "$2"_*.deb .
     )
-    mv "$unpacked/usr/bin/promtool" "$tools/"
+    mv "$unpacked/usr/bin/$1" "$tools/"
     rm -rf "$unpacked"
 }
 
