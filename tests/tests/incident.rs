@@ -8,11 +8,13 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::net::sockopt::set_socket_linger;
 
+use netdrop_tests::links::{self, Link, Transitions};
 use netdrop_tests::netns::{Namespace, Veth};
 use netdrop_tests::tap::Tap;
 use netdrop_tests::wait::SOON;
@@ -79,7 +81,10 @@ fn carrier_loss_shows_as_drops_of_connects_and_connections_on_that_device() {
     let mut client = without_goodbye(client);
     let _accepted = without_goodbye(story.listener.accept().unwrap().0);
 
+    let healthy = exporter.scrape();
+    let begin = seconds_since_1970();
     story.lose_carrier();
+    let loss = begin..=seconds_since_1970();
     let witness = Witness::of_protocol(IPV4);
     let before = exporter.scrape();
     client.write_all(b"are you there?").unwrap();
@@ -163,6 +168,7 @@ fn carrier_loss_shows_as_drops_of_connects_and_connections_on_that_device() {
         in_category <= here + elsewhere,
         "{in_category} of category link, {here} at the link"
     );
+    assert_only_carrier_was_lost(&healthy, &metrics, device, &loss);
     assert_nothing_else_tells(&story);
 }
 
@@ -198,7 +204,43 @@ fn drops_of_a_device_that_somebody_took_down_are_told_apart() {
     ];
     assert_eq!(metrics.value(LINK_DOWN, &link), Some(100.0));
     assert_eq!(metrics.sum(LINK_DOWN, &[("link", "no_carrier")]), 0.0);
+    assert!(!links::served(&metrics)["tap-down"].admin_up);
     assert!(metrics.sum(CATEGORIES, &[("category", "link")]) >= 100.0);
+}
+
+/// The same scrape that has the drops says which link it was, that nobody took it down, and when it was.
+fn assert_only_carrier_was_lost(
+    healthy: &Metrics,
+    metrics: &Metrics,
+    device: &str,
+    loss: &RangeInclusive<f64>,
+) {
+    let (was, is) = (links::served(healthy), links::served(metrics));
+    let expected = Link {
+        carrier: false,
+        operstate: "down".to_owned(),
+        carrier_downs: was[device].carrier_downs + 1,
+        ..was[device].clone()
+    };
+    assert!(expected.admin_up);
+    assert_eq!(is[device], expected);
+    assert_eq!(is["lo"], was["lo"], "another link has changed");
+    let before = links::transitions(healthy, device);
+    let expected = Transitions {
+        carrier_down: before.carrier_down + 1,
+        ..before
+    };
+    assert_eq!(links::transitions(metrics, device), expected);
+    let when = links::last_transition(metrics, device, "carrier_down").unwrap();
+    assert!(loss.contains(&when), "{when} is not in {loss:?}");
+    assert_eq!(links::last_transition(metrics, device, "admin_down"), None);
+}
+
+fn seconds_since_1970() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64()
 }
 
 /// Makes a socket vanish when it is closed. Without carrier it would otherwise try to say goodbye for minutes,
