@@ -193,6 +193,7 @@ proptest! {
     ) {
         let mut kernel = Kernel::default();
         let mut table = Table::new(DeviceFilter::All);
+        let mut served = (table.version(), table.rows());
         for (at, (action, is_lost)) in actions.iter().enumerate() {
             let message = kernel.act(action).filter(|_| !is_lost);
             if let Some(message) = message {
@@ -204,6 +205,9 @@ proptest! {
             // Names stay unique, whatever was lost.
             let rows = table.rows();
             prop_assert!(rows.is_sorted_by(|a, b| a.link.name < b.link.name));
+            // What was encoded for a version is served as long as that stays.
+            prop_assert!(rows == served.1 || table.version() > served.0);
+            served = (table.version(), rows);
         }
         kernel.dump(&mut table);
         let rows = table.rows();

@@ -56,6 +56,17 @@ impl Namespace {
         namespace
     }
 
+    /// One with so many veth pairs inside, `v0a` and `v0b` and so on, all up and with carrier.
+    pub fn with_veths(pairs: usize) -> Self {
+        let namespace = Self::new();
+        let lines: String = (0..pairs)
+            .map(|n| format!("link add v{n}a up type veth peer name v{n}b\nlink set v{n}b up\n"))
+            .collect();
+        namespace.ip_batch(&lines);
+        namespace.wait_for_carrier(&format!("v{}a", pairs - 1));
+        namespace
+    }
+
     /// The name under `/run/netns`.
     pub fn name(&self) -> &str {
         &self.name

@@ -7,7 +7,6 @@
 )]
 
 use std::env;
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +35,7 @@ const SLOWER_IN_CHURN: f64 = 3.0;
 #[ignore = "needs root and node_exporter: run by tests/run.sh bench"]
 fn bench_a_scrape_of_506_links_is_20_times_faster_than_node_exporters_and_takes_half_its_memory() {
     let _room = Room::enter();
-    let host = with_veths(252);
+    let host = Namespace::with_veths(252);
     host.ip(&["link", "add", "switch", "up", "type", "bridge"]);
     let theirs = NodeExporter::start(&host);
     let ours = Exporter::launch().namespace(&host).start();
@@ -80,7 +79,7 @@ fn bench_a_scrape_of_506_links_is_20_times_faster_than_node_exporters_and_takes_
 #[ignore = "needs root: run by tests/run.sh bench"]
 fn bench_churn_of_links_does_not_slow_scrapes_of_500_links_and_5000_drop_series() {
     let _room = Room::enter();
-    let watched = Watched::over(with_veths(PAIRS));
+    let watched = Watched::over(Namespace::with_veths(PAIRS));
     let frames = frames::of_every_kind();
     for n in 0..PAIRS {
         watched.host.enter(|| {
@@ -178,18 +177,6 @@ impl Drop for NodeExporter {
 }
 
 /// A namespace with this many veth pairs, up.
-fn with_veths(pairs: usize) -> Namespace {
-    let host = Namespace::new();
-    let mut lines = String::new();
-    for n in 0..pairs {
-        writeln!(lines, "link add v{n}a up type veth peer name v{n}b").unwrap();
-        writeln!(lines, "link set v{n}b up").unwrap();
-    }
-    host.ip_batch(&lines);
-    host.wait_for_carrier(&format!("v{}a", pairs - 1));
-    host
-}
-
 fn lines_of(text: &str, series: &str) -> usize {
     text.lines().filter(|line| line.starts_with(series)).count()
 }

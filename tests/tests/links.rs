@@ -39,6 +39,13 @@ fn a_veth_is_followed_up_down_and_without_its_peer() {
 fn the_two_ends_of_a_veth_in_one_namespace_are_each_others_lower_device() {
     let _room = Room::enter();
     let watched = Watched::new();
+    // Announced once each, the first before there is the second.
+    let add = "link add first type veth peer name second";
+    watched.host.ip(&add.split(' ').collect::<Vec<_>>());
+    assert_eq!(
+        watched.settled("first", "down", false, false).lower,
+        "second"
+    );
     let veth = Veth::between(&watched.host, &watched.host);
     let link = watched.settled(&veth.a, "up", true, true);
     assert_eq!(link.lower, veth.b);

@@ -5,7 +5,6 @@
     reason = "a failed step of a test ends the test, with the step's name"
 )]
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,14 +47,14 @@ fn a_minute_of_storm_is_counted_exactly_with_flat_memory_and_prompt_scrapes() {
             let scrapers = [scope.spawn(scraper), scope.spawn(scraper)];
             let churn = scope.spawn(|| churn_until(&here, &there, begin + STORM));
             thread::sleep(WARM);
-            let warm = resident_kib(&exporter);
+            let warm = exporter.resident_kib();
             let devices = churn.join().unwrap();
             println!("{devices} devices came and went");
             assert!(devices >= 50, "only {devices} devices came and went");
             (scrapers.map(|thread| thread.join().unwrap()).concat(), warm)
         })
     });
-    let end = resident_kib(&exporter);
+    let end = exporter.resident_kib();
     let after = look(&exporter, &witness);
 
     assert_exact(&before, &after, &witness);
@@ -150,12 +149,4 @@ fn churn_until(here: &Namespace, there: &Namespace, end: Instant) -> usize {
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
-}
-
-fn resident_kib(exporter: &Exporter) -> u64 {
-    let path = format!("/proc/{}/status", exporter.pid());
-    let status = fs::read_to_string(path).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kib.unwrap_or_else(|| panic!("{status}")).parse().unwrap()
 }

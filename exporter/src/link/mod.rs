@@ -133,4 +133,13 @@ impl Collector for LinkCollector {
         ensure!(complete, "the kernel has not yet listed all links");
         Ok(())
     }
+
+    fn version(&self) -> Option<u64> {
+        let shared = &self.shared;
+        let complete = shared.complete.load(Ordering::Relaxed);
+        let works = complete && shared.trouble().is_none();
+        // Each of them only grows, so the sum stays only while all of them do.
+        let losses = [&shared.overruns, &shared.resyncs].map(|n| n.load(Ordering::Relaxed));
+        works.then(|| shared.table().version() + losses.iter().sum::<u64>())
+    }
 }

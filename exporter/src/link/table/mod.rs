@@ -65,6 +65,7 @@ pub struct Table {
     names: BTreeMap<Arc<str>, IfIndex>,
     /// The devices that were heard of since a dump began.
     dump: Option<HashSet<IfIndex>>,
+    version: u64,
 }
 
 #[derive(Debug)]
@@ -80,7 +81,7 @@ struct Device {
 }
 
 /// What is served of one link.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// The state, with the device's name.
     pub link: Link,
@@ -104,7 +105,13 @@ impl Table {
             devices: HashMap::new(),
             names: BTreeMap::new(),
             dump: None,
+            version: 0,
         }
+    }
+
+    /// Grows with every change of [`Table::rows`], and at times without one.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Whether [`Table::apply`] needs facts to go with this message: the device is new, or has none.
@@ -155,17 +162,32 @@ impl Table {
 
     /// The links that are shown, sorted by name. Each name is there once.
     pub fn rows(&self) -> Vec<Row> {
+        let peers = self.veth_peers();
         let devices = self.names.values().filter_map(|i| self.devices.get(i));
         devices
             .filter(|device| device.shown)
             .map(|device| Row {
                 link: device.link.clone(),
                 facts: device.facts.clone(),
-                lower: self.name(device.link.lower),
+                lower: self.name(device.link.lower.or_else(|| {
+                    let peer = peers.get(&device.link.index).copied();
+                    peer.filter(|_| is_veth(&device.link))
+                })),
                 master: self.name(device.link.master),
                 transitions: device.transitions,
                 last: device.last,
             })
+            .collect()
+    }
+
+    /// The ends of veth pairs by their other ends. The kernel announces the end that it makes first
+    /// before there is another, and does not announce it again (`veth_newlink`,
+    /// `drivers/net/veth.c`).
+    fn veth_peers(&self) -> HashMap<IfIndex, IfIndex> {
+        let links = self.devices.values().map(|device| &device.link);
+        links
+            .filter(|link| is_veth(link))
+            .filter_map(|link| Some((link.lower?, link.index)))
             .collect()
     }
 
@@ -186,7 +208,12 @@ impl Table {
         {
             events.extend(self.remove(index));
         }
+        let known = self.devices.get(&index).map(|device| &device.link);
+        if known != Some(&link) || facts.is_some() {
+            self.version += 1;
+        }
         if self.claim_name(&link) {
+            self.version += 1;
             events.push(Event::Named(index, Arc::clone(&link.name)));
         }
         match self.devices.get_mut(&index) {
@@ -227,9 +254,14 @@ impl Table {
     }
 
     fn remove(&mut self, index: IfIndex) -> Option<Event> {
+        self.version += 1;
         self.release_name(index);
         self.devices.remove(&index).map(|_| Event::Gone(index))
     }
+}
+
+fn is_veth(link: &Link) -> bool {
+    &*link.kind == "veth"
 }
 
 impl Device {

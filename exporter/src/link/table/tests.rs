@@ -135,3 +135,24 @@ fn a_link_that_is_not_shown_still_gives_its_name_to_others() {
     let events = apply(&mut table, &without_carrier(&link(3, "bond0")), 1);
     assert_eq!(events, []);
 }
+
+#[test]
+fn the_first_end_of_a_veth_pair_learns_of_the_other_from_it() {
+    let veth = |index, name, lower| Link {
+        kind: "veth".into(),
+        lower,
+        ..link(index, name)
+    };
+    let first = veth(2, "a", None);
+    let second = veth(3, "b", Some(IfIndex(2)));
+    let mut table = table_with(&[&first, &second, &link(4, "c")]);
+    let lower = |table: &Table| -> Vec<_> {
+        let rows = table.rows().into_iter();
+        rows.map(|row| row.lower.map(|name| name.to_string()))
+            .collect()
+    };
+    let name = |name: &str| Some(name.to_owned());
+    assert_eq!(lower(&table), [name("b"), name("a"), None]);
+    table.apply(LinkMessage::Gone(IfIndex(3)), None, at(1));
+    assert_eq!(lower(&table), [None, None]);
+}

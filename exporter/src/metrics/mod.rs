@@ -6,14 +6,17 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::anyhow;
 use log::{info, warn};
-use prometheus::TextEncoder;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+mod text;
+
+use text::FamilyText;
 
 /// The release, as Cargo.toml has it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -32,6 +35,13 @@ pub trait Collector: Send + Sync {
     /// Appends this collector's families. What was appended before an error is still served;
     /// the error itself becomes `netdrop_collector_success 0`.
     fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()>;
+
+    /// A number that is another one as soon as `collect` would append something else. While it
+    /// stays, the text of the last scrape is served again, which for hundreds of links is most of
+    /// what a scrape costs. `None`: nobody can tell.
+    fn version(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// One metric family. It may be empty: [`Exposition::scrape`] leaves such families out.
@@ -80,10 +90,7 @@ impl Exposition {
 
     /// Adds a collector to every scrape from now on.
     pub fn add(&mut self, collector: Box<dyn Collector>) {
-        self.running.push(Running {
-            collector,
-            failing: AtomicBool::new(false),
-        });
+        self.running.push(Running::new(collector));
     }
 
     /// Adds a collector that could not start, so that every scrape shows it as failed.
@@ -92,56 +99,88 @@ impl Exposition {
     }
 
     /// Runs every collector and returns all families in the text format, sorted by name and labels.
+    /// No two collectors have families of one name.
     ///
     /// This blocks for as long as the collectors do. A collector that fails or panics costs only
     /// its own families.
     pub fn scrape(&self) -> String {
-        let mut families = vec![build_info()];
         let mut success = Vec::new();
         let mut duration = Vec::new();
+        let mut texts = Vec::new();
         for running in &self.running {
             let labels = [("collector", running.collector.name())];
             let started = Instant::now();
-            let succeeded = running.collect(&mut families);
+            let (succeeded, text) = running.collect();
             duration.push(sample(&labels, started.elapsed().as_secs_f64()));
             success.push(sample(&labels, f64::from(u8::from(succeeded))));
+            texts.push(text);
         }
+        texts.push(text::encode(self.own_families(success, duration)).into());
+        text::join(texts.iter().flat_map(|text| text.iter()))
+    }
+
+    fn own_families(&self, mut success: Vec<Metric>, duration: Vec<Metric>) -> Vec<MetricFamily> {
         success.extend(
             self.failed
                 .iter()
                 .map(|&name| sample(&[("collector", name)], 0.0)),
         );
-        families.push(family(
-            "netdrop_collector_success",
-            "Whether the collector succeeded in this scrape; 0 also if it could not start.",
-            MetricType::GAUGE,
-            success,
-        ));
-        families.push(family(
-            "netdrop_collector_duration_seconds",
-            "How long the collector took in this scrape.",
-            MetricType::GAUGE,
-            duration,
-        ));
-        encode(families)
+        vec![
+            build_info(),
+            family(
+                "netdrop_collector_success",
+                "Whether the collector succeeded in this scrape; 0 also if it could not start.",
+                MetricType::GAUGE,
+                success,
+            ),
+            family(
+                "netdrop_collector_duration_seconds",
+                "How long the collector took in this scrape, with the encoding of what it said.",
+                MetricType::GAUGE,
+                duration,
+            ),
+        ]
     }
 }
 
-/// A collector that started, and what the log was last told about it.
+/// A collector that started, what the log was last told about it, and what it last said.
 struct Running {
     collector: Box<dyn Collector>,
     failing: AtomicBool,
+    /// Of a collector that tells versions; as large as its part of the exposition.
+    last: Mutex<Option<(u64, Arc<[FamilyText]>)>>,
 }
 
 impl Running {
-    /// Collects, and returns whether that succeeded.
-    fn collect(&self, families: &mut Vec<MetricFamily>) -> bool {
+    fn new(collector: Box<dyn Collector>) -> Self {
+        Self {
+            collector,
+            failing: AtomicBool::new(false),
+            last: Mutex::new(None),
+        }
+    }
+
+    /// Collects and encodes, and returns whether collecting succeeded.
+    fn collect(&self) -> (bool, Arc<[FamilyText]>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked first: what changes while it collects belongs to the next version, too.
+        let version = self.collector.version();
+        if let Some((known, text)) = &*last
+            && version == Some(*known)
+        {
+            return (true, Arc::clone(text));
+        }
+        let mut families = Vec::new();
         // Unwind safe: a push that panicked leaves a valid vector, and what a collector guards by
         // its own locks is poisoned for itself.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.collector.collect(families)))
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.collector.collect(&mut families)))
             .unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(panic.as_ref()))));
         self.log_change(outcome.as_ref().err());
-        outcome.is_ok()
+        let text: Arc<[FamilyText]> = text::encode(families).into();
+        *last = version
+            .filter(|_| outcome.is_ok())
+            .map(|version| (version, Arc::clone(&text)));
+        (outcome.is_ok(), text)
     }
 
     /// Logs the first failure and the recovery only: a line per scrape would bury the rest.
@@ -201,45 +240,10 @@ fn label((name, value): &(&str, &str)) -> LabelPair {
     pair
 }
 
-fn encode(families: Vec<MetricFamily>) -> String {
-    let mut text = String::new();
-    for family in arrange(families) {
-        // The encoder fails only without samples or without a name, which `arrange` removed;
-        // writing to a string cannot fail.
-        TextEncoder
-            .encode_utf8(slice::from_ref(&family), &mut text)
-            .expect("a family with a name and samples");
-    }
-    text
-}
-
-/// Sorts families and series, joins families of one name (the format allows a name only once) and
-/// removes those that have nothing to say.
-fn arrange(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
-    families.retain(|family| !family.get_metric().is_empty() && !family.name().is_empty());
-    families.sort_by(|a, b| a.name().cmp(b.name()));
-    families.dedup_by(|next, kept| {
-        let same = next.name() == kept.name();
-        if same {
-            kept.mut_metric().append(next.mut_metric());
-        }
-        same
-    });
-    for family in &mut families {
-        family
-            .mut_metric()
-            .sort_by(|a, b| label_values(a).cmp(label_values(b)));
-    }
-    families
-}
-
-fn label_values(metric: &Metric) -> impl Iterator<Item = &str> {
-    metric.get_label().iter().map(LabelPair::value)
-}
-
 #[cfg(test)]
 mod tests {
     use std::panic::resume_unwind;
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
 
@@ -273,47 +277,6 @@ mod tests {
 
     fn has_line(text: &str, line: &str) -> bool {
         text.lines().any(|l| l == line)
-    }
-
-    #[test]
-    fn label_values_are_escaped() {
-        let labels = [("device", "a\"b\\c\nd"), ("state", "")];
-        let text = encode(vec![family(
-            "m",
-            "",
-            MetricType::GAUGE,
-            [sample(&labels, 1.0)],
-        )]);
-        assert_eq!(
-            text,
-            "# TYPE m gauge\nm{device=\"a\\\"b\\\\c\\nd\",state=\"\"} 1\n"
-        );
-    }
-
-    #[test]
-    fn large_counters_print_every_digit() {
-        let value: u64 = 9_007_199_254_740_991;
-        let text = encode(vec![family(
-            "m_total",
-            "Help.",
-            MetricType::COUNTER,
-            [sample(&[], value as f64)],
-        )]);
-        assert_eq!(
-            text,
-            "# HELP m_total Help.\n# TYPE m_total counter\nm_total 9007199254740991\n"
-        );
-    }
-
-    #[test]
-    fn families_and_series_are_sorted_and_families_of_one_name_are_joined() {
-        let gauge =
-            |name, device| family(name, "", MetricType::GAUGE, [sample(&[("d", device)], 1.0)]);
-        let text = encode(vec![gauge("b", "x"), gauge("a", "z"), gauge("a", "y")]);
-        assert_eq!(
-            text,
-            "# TYPE a gauge\na{d=\"y\"} 1\na{d=\"z\"} 1\n# TYPE b gauge\nb{d=\"x\"} 1\n"
-        );
     }
 
     #[test]
@@ -379,12 +342,51 @@ mod tests {
 
     #[test]
     fn a_failure_is_remembered_until_the_recovery() {
-        let running = Running {
-            collector: Box::new(Fake("fake", |_: &mut Vec<_>| Ok(()))),
-            failing: AtomicBool::new(true),
-        };
-        assert!(running.collect(&mut Vec::new()));
+        let running = Running::new(Box::new(Fake("fake", |_: &mut Vec<_>| Ok(()))));
+        running.failing.store(true, Ordering::Relaxed);
+        assert!(running.collect().0);
         assert!(!running.failing.load(Ordering::Relaxed));
+    }
+
+    /// Collects how often it was asked, under a version that the test sets.
+    struct Versioned {
+        version: Arc<AtomicU64>,
+        asked: AtomicU64,
+    }
+
+    impl Collector for Versioned {
+        fn name(&self) -> &'static str {
+            "versioned"
+        }
+
+        fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
+            let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+            let gauge = MetricType::GAUGE;
+            families.push(family("asked", "", gauge, [sample(&[], asked as f64)]));
+            match self.version.load(Ordering::Relaxed) {
+                0 => Err(anyhow!("out of luck")),
+                _ => Ok(()),
+            }
+        }
+
+        fn version(&self) -> Option<u64> {
+            Some(self.version.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn a_collector_is_asked_again_when_its_version_changed_or_it_failed() {
+        let version = Arc::new(AtomicU64::new(7));
+        let mut exposition = Exposition::new();
+        exposition.add(Box::new(Versioned {
+            version: Arc::clone(&version),
+            asked: AtomicU64::new(0),
+        }));
+        for (now, asked) in [(7, 1), (7, 1), (8, 2), (8, 2), (0, 3), (0, 4), (8, 5)] {
+            version.store(now, Ordering::Relaxed);
+            let text = exposition.scrape();
+            assert!(has_line(&text, &format!("asked {asked}")), "{now}: {text}");
+        }
     }
 
     #[test]
