@@ -16,6 +16,7 @@ pub mod counters;
 pub mod crowd;
 pub mod exporter;
 pub mod frames;
+pub mod hardware;
 pub mod http;
 pub mod launch;
 pub mod ledger;

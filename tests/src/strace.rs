@@ -1,4 +1,5 @@
-//! strace(1), which counts the exporter's bpf(2) calls and lets chosen ones fail in the kernel's stead.
+//! strace(1), which counts the exporter's bpf(2) calls and lets chosen ones, or those of another system call,
+//! fail in the kernel's stead.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -12,6 +13,8 @@ use crate::wait::{SOON, poll_for, try_poll, wait_until};
 /// Which calls fail, and with what. A call that fails so has not happened.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
+    /// The system call.
+    pub call: &'static str,
     /// The name of the error, for instance `ENOMEM`.
     pub error: &'static str,
     /// The first call that fails, counted from 1 for each thread of its own, from the attachment on.
@@ -20,7 +23,7 @@ pub struct Fault {
     pub every: Option<usize>,
 }
 
-/// A strace of the bpf(2) calls of a running process; detached on drop.
+/// A strace of the bpf(2) calls of a running process, or of those that are to fail; detached on drop.
 #[derive(Debug)]
 pub struct Strace {
     tracer: Child,
@@ -41,12 +44,13 @@ pub struct Call {
 impl Fault {
     fn argument(&self) -> String {
         let Self {
+            call,
             error,
             first,
             every,
         } = self;
         let step = every.map_or_else(String::new, |step| format!("+{step}"));
-        format!("--inject=bpf:error={error}:when={first}{step}")
+        format!("--inject={call}:error={error}:when={first}{step}")
     }
 }
 
@@ -120,7 +124,8 @@ const LOG: &str = "calls";
 
 fn command(log: &Path, fault: Option<Fault>) -> Command {
     let mut command = Command::new("strace");
-    command.args(["--follow-forks", "--trace=bpf", "--output"]);
+    let call = fault.map_or("bpf", |fault| fault.call);
+    command.args(["--follow-forks", &format!("--trace={call}"), "--output"]);
     command.arg(log);
     command.args(fault.map(|fault| fault.argument()));
     command
@@ -162,6 +167,7 @@ mod tests {
     #[test]
     fn a_fault_is_what_strace_understands() {
         let fault = |every| Fault {
+            call: "bpf",
             error: "ENOMEM",
             first: 3,
             every,

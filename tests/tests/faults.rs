@@ -149,6 +149,7 @@ fn a_drain_that_fails_at_any_step_loses_nothing_and_the_next_one_goes_on() {
     let mut scene = Scene::new();
     for step in &STEPS {
         let fault = Fault {
+            call: "bpf",
             error: "ENOMEM",
             first: step.number,
             every: Some(1),
@@ -194,6 +195,7 @@ fn a_kernel_without_batches_is_read_one_by_one() {
     let mut scene = Scene::new();
     // What a kernel before 5.6 says to the command.
     let fault = Fault {
+        call: "bpf",
         error: "EINVAL",
         first: 3,
         every: None,
@@ -225,6 +227,7 @@ fn calls_that_fail_now_and_then_under_a_flood_lose_nothing() {
     // Steps that share no factor with the number of a drain's calls, so that all of them have their turn.
     for (error, every) in [("ENOMEM", 7), ("EINVAL", 11), ("ENOSPC", 5), ("EAGAIN", 13)] {
         let fault = Fault {
+            call: "bpf",
             error,
             first: 1,
             every: Some(every),

@@ -7,7 +7,9 @@
 
 use netdrop_tests::links::{self, Transitions};
 use netdrop_tests::netns::Veth;
-use netdrop_tests::{Namespace, Room, Watched};
+use netdrop_tests::strace::{Fault, Strace};
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Namespace, Room, Watched, wait_until};
 
 const FLAPS: u64 = 1000;
 const OVERRUNS: &str = "netdrop_netlink_overruns_total";
@@ -115,6 +117,40 @@ fn flaps_whose_messages_are_lost_are_counted_all_the_same() {
     assert!(pair.counter(RESYNCS) > resyncs);
 
     // And it follows on as before.
+    pair.flap(10);
+    assert_eq!(pair.transitions().carrier_down, after.carrier_down + 10);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_socket_that_fails_is_opened_again_and_no_flap_is_missed() {
+    let _room = Room::enter();
+    let pair = Pair::new();
+    let before = (pair.kernel(), pair.transitions());
+    let fault = Fault {
+        call: "recvfrom",
+        error: "EIO",
+        first: 1,
+        every: None,
+    };
+    let strace = Strace::attach(pair.watched.exporter.pid(), Some(fault));
+    pair.flap(FLAPS);
+    let (ups, downs) = pair.kernel();
+    assert_eq!((ups - before.0.0, downs - before.0.1), (FLAPS, FLAPS));
+    wait_until("it has lost its socket", SOON, || {
+        let log = pair.watched.exporter.log();
+        log.contains("links cannot be followed for now: read the netlink socket")
+    });
+    // Before the first scrape: the HTTP server makes this system call, too.
+    drop(strace);
+    let after = pair.transitions();
+    let expected = Transitions {
+        carrier_up: before.1.carrier_up + FLAPS,
+        carrier_down: before.1.carrier_down + FLAPS,
+        ..before.1
+    };
+    assert_eq!(after, expected);
+    assert_eq!(pair.counter(OVERRUNS), 1.0);
     pair.flap(10);
     assert_eq!(pair.transitions().carrier_down, after.carrier_down + 10);
 }

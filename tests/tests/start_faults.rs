@@ -51,6 +51,7 @@ fn a_start_that_fails_at_any_step_is_one_line_and_the_rest_goes_on() {
             ("ENOMEM", "Cannot allocate memory"),
         ] {
             let fault = Fault {
+                call: "bpf",
                 error,
                 first: number,
                 every: Some(1),
