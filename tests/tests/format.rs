@@ -107,10 +107,10 @@ fn pythons_client_reads_what_we_read() {
         })
         .collect();
     assert_eq!(theirs, ours);
-    let awkward = hexadecimal(AWKWARD);
+    let (awkward, dropped) = (hexadecimal(AWKWARD), hexadecimal("netdrop_dropped_"));
     let kept: Vec<_> = theirs
         .iter()
-        .filter(|(series, _)| series.contains(&awkward))
+        .filter(|(series, _)| series.contains(&awkward) && series.contains(&dropped))
         .collect();
     assert_eq!(kept.len(), 2, "packets and bytes of one series: {kept:?}");
     assert!(

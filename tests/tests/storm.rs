@@ -19,7 +19,7 @@ const STORM: Duration = Duration::from_secs(60);
 const WARM: Duration = Duration::from_secs(10);
 /// How much the resident memory may grow from then on.
 const GROWTH: f64 = 1.1;
-/// How many times the median of a quiet scrape the slowest one may take.
+/// How many times the median of a quiet scrape 99 of 100 may take. The others may meet what else runs on the machine.
 const SLOWER: u32 = 20;
 const QUIET_SCRAPES: usize = 50;
 /// What each scraper waits between scrapes: many times the rate of any Prometheus.
@@ -41,7 +41,7 @@ fn a_minute_of_storm_is_counted_exactly_with_flat_memory_and_prompt_scrapes() {
     let before = look(&exporter, &witness);
 
     let begin = Instant::now();
-    let (sent, (times, warm)) = under_flood(&there, &veth.b, |_| {
+    let (sent, (mut times, warm)) = under_flood(&there, &veth.b, |_| {
         thread::scope(|scope| {
             let scraper = || scrape_until(&exporter, begin + STORM);
             let scrapers = [scope.spawn(scraper), scope.spawn(scraper)];
@@ -62,15 +62,14 @@ fn a_minute_of_storm_is_counted_exactly_with_flat_memory_and_prompt_scrapes() {
         after.seen - before.seen >= sent,
         "{sent} frames in {after:?}"
     );
-    let slowest = *times.iter().max().unwrap();
-    println!(
-        "{sent} frames, {} scrapes, the slowest {slowest:?}",
-        times.len()
-    );
+    times.sort_unstable();
+    let slow = times[times.len() * 99 / 100];
+    println!("{sent} frames, {} scrapes", times.len());
+    println!("99 of 100 within {slow:?}, the slowest {:?}", times.last());
     println!("median {:?}, when it was quiet {quiet:?}", median(times));
     assert!(
-        slowest <= quiet * SLOWER,
-        "{slowest:?}, and a quiet one {quiet:?}"
+        slow <= quiet * SLOWER,
+        "{slow:?}, and a quiet one {quiet:?}"
     );
     println!("{warm} KiB resident after {WARM:?}, {end} KiB at the end");
     assert!(end as f64 <= warm as f64 * GROWTH, "{warm} -> {end} KiB");
