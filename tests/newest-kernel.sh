@@ -4,31 +4,19 @@
 #   vmlinux           the kernel as an ELF file, with its BTF
 #   NAME.ko           its modules that are named as arguments, for instance: tests/newest-kernel.sh mac80211 openvswitch
 #
-# The directory is target/kernels/<version>; what is there is not fetched again. The packages are found with an apt
-# configuration of this script's own, and apt checks them with the keys of the package debian-archive-keyring.
-# DEBIAN_MIRROR names another mirror than that of the machine.
+# The directory is target/kernels/<version>; what is there is not made again (tests/debian.sh fetches the packages).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The mirror that the machine itself uses.
-mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' | awk '/\/debian\/*$/ { uri = $0 } END { print uri }')}
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # Any of them may be ahead of the others: it depends on releases and freezes.
-suites='sid experimental trixie-backports'
+suites=sid,experimental,trixie-backports
 # The reasons are the same everywhere, so one architecture does for all machines that run this.
 architecture=amd64
 kernels=${CARGO_TARGET_DIR:-$PWD/target}/kernels
 
 main() {
-    if [ -z "$mirror" ]; then
-        echo "newest-kernel.sh: this machine has no mirror of Debian; name one with DEBIAN_MIRROR" >&2
-        exit 1
-    fi
-    configure_apt
-    # Any error: by default apt is content with the lists of last time.
-    apt-get -qq -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update >&2
     local version directory
-    version=$(field Version linux-image-$architecture)
+    version=$(debian version linux-image-$architecture)
     directory=$kernels/$version
     mkdir -p "$directory"
     if ! has_all "$directory" "$@"; then
@@ -37,58 +25,14 @@ main() {
     echo "$directory"
 }
 
-# Lists, cache and state of its own: the machine's sources stay as they are. What else the machine has told apt, for
-# instance a proxy, holds here too.
-configure_apt() {
-    local apt=$kernels/apt
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-    : >"$apt/status"
-    cat >"$apt/debian.sources" <<EOF
-Types: deb
-URIs: $mirror
-Suites: $suites
-Components: main
-Architectures: $architecture
-Targets: Packages
-Signed-By: $keyring
-EOF
-    # Or apt would prefer an older version to one in experimental or backports.
-    cat >"$apt/preferences" <<EOF
-Package: *
-Pin: release *
-Pin-Priority: 500
-EOF
-    cat >"$apt/apt.conf" <<EOF
-APT::Architecture "$architecture";
-APT::Architectures { "$architecture"; };
-APT::Sandbox::User "";
-Acquire::Languages "none";
-Dir::Etc::SourceList "$apt/debian.sources";
-Dir::Etc::SourceParts "/dev/null";
-Dir::Etc::Preferences "$apt/preferences";
-Dir::Etc::PreferencesParts "/dev/null";
-Dir::State "$apt";
-Dir::State::Lists "$apt/lists";
-Dir::State::status "$apt/status";
-Dir::Cache "$apt/cache";
-EOF
-    export APT_CONFIG=$apt/apt.conf
-}
-
-# field NAME PACKAGE: a field of the newest version of a package; an error if it has none.
-field() {
-    local value
-    value=$(apt-cache show --no-all-versions "$2" | sed -n "s/^$1: //p")
-    if [ -z "$value" ]; then
-        echo "newest-kernel: $2 has no $1 in $suites of $mirror" >&2
-        return 1
-    fi
-    echo "$value"
+# debian TASK PACKAGE...
+debian() {
+    tests/debian.sh "$1" $suites $architecture "${@:2}"
 }
 
 # needs PACKAGE REGEX: the packages whose names match among those that a package depends on.
 needs() {
-    field Depends "$1" | tr ',' '\n' | sed 's/^ *//; s/ .*//' | grep -xE "$2" || true
+    debian depends "$1" | grep -xE "$2" || true
 }
 
 has_all() {
@@ -110,8 +54,7 @@ fetch() {
     scratch=$(mktemp -d -p "$kernels")
     trap 'rm -rf "$scratch"' EXIT
     # shellcheck disable=SC2086 # a word for each package
-    (cd "$scratch" && apt-get -qq -o Acquire::Retries=3 download "$image" $parts >&2)
-    for package in "$scratch"/*.deb; do
+    for package in $(debian download "$image" $parts); do
         dpkg-deb --extract "$package" "$scratch/unpacked"
     done
     extract_vmlinux "$(only_file 'vmlinuz*')" >"$scratch/vmlinux"
