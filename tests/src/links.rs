@@ -163,6 +163,16 @@ pub fn carrier_counts(namespace: &Namespace, device: &str) -> (u64, u64) {
 /// How many messages the kernel could not put into the netlink sockets of a process, which is when it
 /// reports ENOBUFS to them (proc(5), `/proc/net/netlink`).
 pub fn lost_messages(namespace: &Namespace, pid: u32) -> u64 {
+    netlink_sockets(namespace, pid, "Drops")
+}
+
+/// How much memory the messages take that wait in the netlink sockets of a process.
+pub fn waiting_messages(namespace: &Namespace, pid: u32) -> u64 {
+    netlink_sockets(namespace, pid, "Rmem")
+}
+
+/// The sum of a column of `/proc/net/netlink` over the rtnetlink sockets of a process.
+fn netlink_sockets(namespace: &Namespace, pid: u32, column: &str) -> u64 {
     let inodes: BTreeSet<_> = fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
         .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
@@ -172,17 +182,21 @@ pub fn lost_messages(namespace: &Namespace, pid: u32) -> u64 {
         })
         .collect();
     let table = namespace.exec(&["cat", "/proc/net/netlink"]);
-    let rows: Vec<_> = table
+    let mut rows = table
         .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode; protocol 0 is NETLINK_ROUTE.
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode; protocol 0 is NETLINK_ROUTE.
+    let heading = rows.next().unwrap();
+    let column = heading.iter().position(|name| *name == column).unwrap();
+    let rows: Vec<_> = rows
         .filter(|row| row[1] == "0" && inodes.contains(row[9]))
         .collect();
     assert!(
         !rows.is_empty(),
         "process {pid} has no rtnetlink socket here"
     );
-    rows.iter().map(|row| row[8].parse::<u64>().unwrap()).sum()
+    let values = rows.iter().map(|row| row[column].parse::<u64>().unwrap());
+    values.sum()
 }
 
 /// Name to carrier counts, driver, and whether there is a bus device.

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -57,9 +58,23 @@ impl Fault {
 impl Strace {
     /// Attaches to all threads of a process, those that it starts later included.
     pub fn attach(pid: u32, fault: Option<Fault>) -> Self {
+        Self::attach_with(pid, |log| command(log, fault))
+    }
+
+    /// Makes each call of a process take so much longer.
+    pub fn slow_down(pid: u32, call: &str, by: Duration) -> Self {
+        let delay = format!("{call}:delay_exit={}", by.as_micros());
+        Self::attach_with(pid, |log| {
+            let mut command = tracer(log, call);
+            command.arg(format!("--inject={delay}"));
+            command
+        })
+    }
+
+    fn attach_with(pid: u32, command: impl FnOnce(&Path) -> Command) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let told = directory.path().join("told");
-        let tracer = command(&directory.path().join(LOG), fault)
+        let tracer = command(&directory.path().join(LOG))
             .arg(format!("--attach={pid}"))
             .stderr(File::create(&told).unwrap())
             .spawn()
@@ -123,11 +138,15 @@ pub fn calls_until_end(log: &Path) -> Vec<Call> {
 const LOG: &str = "calls";
 
 fn command(log: &Path, fault: Option<Fault>) -> Command {
+    let mut command = tracer(log, fault.map_or("bpf", |fault| fault.call));
+    command.args(fault.map(|fault| fault.argument()));
+    command
+}
+
+fn tracer(log: &Path, call: &str) -> Command {
     let mut command = Command::new("strace");
-    let call = fault.map_or("bpf", |fault| fault.call);
     command.args(["--follow-forks", &format!("--trace={call}"), "--output"]);
     command.arg(log);
-    command.args(fault.map(|fault| fault.argument()));
     command
 }
 

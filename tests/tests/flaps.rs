@@ -5,6 +5,8 @@
     reason = "a failed step of a test ends the test, with the step's name"
 )]
 
+use std::time::Duration;
+
 use netdrop_tests::links::{self, Transitions};
 use netdrop_tests::netns::Veth;
 use netdrop_tests::strace::{Fault, Strace};
@@ -202,4 +204,41 @@ fn an_overrun_while_links_come_go_and_change_names_ends_in_what_there_is() {
     assert!(metrics.value(OVERRUNS, &[]).unwrap() > 0.0);
     let after = links::transitions(&metrics, &pair.veth.a);
     assert_eq!(after.carrier_down, before.carrier_down + 7);
+}
+
+/// After an overrun the kernel drops notifications, and reports none of them, until the socket was read
+/// empty (`NETLINK_S_CONGESTED`, `net/netlink/af_netlink.c`). Each link changes once in that time.
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn what_happens_while_the_exporter_catches_up_after_an_overrun_is_seen() {
+    // They fit into one part of a dump.
+    const LINKS: u64 = 10;
+    let _room = Room::enter();
+    let watched = Watched::new();
+    watched.host.ip(&["link", "add", "spare", "type", "ifb"]);
+    for n in 0..LINKS {
+        watched
+            .host
+            .ip(&["link", "add", &format!("silent{n}"), "type", "ifb"]);
+    }
+    watched.same();
+
+    // Then it takes seconds to read what waits in a full socket, much longer than the pause before a
+    // dump.
+    let pid = watched.exporter.pid();
+    let slow = Strace::slow_down(pid, "recvfrom", Duration::from_millis(2));
+    watched.overrun("spare", || {});
+    let (host, full) = (&watched.host, links::waiting_messages(&watched.host, pid));
+    let dropped = (0..LINKS).filter(|n| {
+        wait_until("it has read its share", SOON, || {
+            links::waiting_messages(host, pid) * LINKS <= full * (LINKS - n)
+        });
+        let before = links::lost_messages(host, pid);
+        watched.set(&format!("silent{n}"), &["up"]);
+        links::lost_messages(host, pid) > before
+    });
+    let dropped = dropped.count();
+    drop(slow);
+    assert!(dropped >= 3, "only {dropped}, which proves little");
+    watched.same();
 }

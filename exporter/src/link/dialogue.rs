@@ -32,10 +32,10 @@ pub enum Step {
     Link(LinkMessage),
     /// The dump has ended; it may lack devices if it is incomplete.
     DumpEnds {
-        /// Devices came or went meanwhile, or the kernel gave up.
+        /// Devices came or went meanwhile, something was lost, or the kernel gave up.
         incomplete: bool,
     },
-    /// Something was lost; this is why. It has to be made good by a dump.
+    /// Something was lost; this is why. A dump, that is already due, makes it good.
     Lost(String),
 }
 
@@ -50,13 +50,17 @@ pub struct Dialogue {
     pause: Duration,
     /// When to ask for a dump.
     ask_at: Option<Instant>,
+    /// Whether the kernel may still be dropping notifications. After an overrun it does, and reports
+    /// none of them, until the socket was read empty (`NETLINK_S_CONGESTED`: `netlink_overrun`,
+    /// `netlink_rcv_wake`). They can be newer than a dump that is made before.
+    congested: bool,
     last_trouble: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Dump {
     begun: bool,
-    interrupted: bool,
+    incomplete: bool,
     /// When there was a sign of life.
     heard: Instant,
 }
@@ -70,6 +74,7 @@ impl Dialogue {
             dump: None,
             pause: SHORTEST_PAUSE,
             ask_at: Some(now),
+            congested: false,
             last_trouble: None,
         }
     }
@@ -78,19 +83,21 @@ impl Dialogue {
     pub fn reconnect(&mut self, port: u32) {
         self.port = port;
         self.dump = None;
+        self.congested = false;
     }
 
     /// The sequence number of the request to send now, if one is due. One dump at a time: the
     /// kernel refuses another one with EBUSY.
     pub fn request(&mut self, now: Instant) -> Option<u32> {
-        if self.dump.is_some() || self.ask_at.is_none_or(|at| now < at) {
+        let is_due = self.ask_at.is_some_and(|at| now >= at);
+        if self.dump.is_some() || self.congested || !is_due {
             return None;
         }
         self.ask_at = None;
         self.seq = self.seq.wrapping_add(1);
         self.dump = Some(Dump {
             begun: false,
-            interrupted: false,
+            incomplete: false,
             heard: now,
         });
         Some(self.seq)
@@ -118,8 +125,13 @@ impl Dialogue {
         self.dump.is_none() && self.ask_at.is_none()
     }
 
-    /// Something was lost: asks again after a pause, that is longer each time until all was well for
-    /// a while.
+    /// The socket was read empty.
+    pub fn drained(&mut self) {
+        self.congested = false;
+    }
+
+    /// Something was lost: asks again when the socket was read empty and after a pause, that is
+    /// longer each time until all was well for a while. It may be missing from a dump that runs.
     pub fn lost(&mut self, now: Instant) {
         let calm = |last| now.saturating_duration_since(last) >= CALM;
         self.pause = match self.last_trouble {
@@ -130,6 +142,10 @@ impl Dialogue {
         };
         self.last_trouble = Some(now);
         self.ask_at.get_or_insert(now + self.pause);
+        self.congested = true;
+        if let Some(dump) = &mut self.dump {
+            dump.incomplete = true;
+        }
     }
 
     /// Takes what the kernel sent.
@@ -144,38 +160,42 @@ impl Dialogue {
                     }
                     match message.content {
                         Content::Link(link) => steps.push(Step::Link(link)),
-                        Content::End(error) if is_ours => self.end(error, &mut steps),
+                        Content::End(error) if is_ours => self.end(error, now, &mut steps),
                         Content::End(_) | Content::Other => {}
                     }
                 }
-                Err(malformed) => steps.push(Step::Lost(malformed.to_string())),
+                Err(malformed) => self.lose(malformed.to_string(), now, &mut steps),
             }
         }
         steps
     }
 
-    fn part(&mut self, interrupted: bool, now: Instant, steps: &mut Vec<Step>) {
+    fn part(&mut self, is_interrupted: bool, now: Instant, steps: &mut Vec<Step>) {
         let Some(dump) = &mut self.dump else { return };
         dump.heard = now;
-        dump.interrupted |= interrupted;
         // Only now: notifications that were queued before the dump are older than it.
         if !dump.begun {
             dump.begun = true;
             steps.push(Step::DumpBegins);
         }
+        if is_interrupted && !dump.incomplete {
+            self.lose("links came or went in a dump".to_owned(), now, steps);
+        }
     }
 
-    fn end(&mut self, error: i32, steps: &mut Vec<Step>) {
-        let Some(dump) = self.dump.take() else { return };
-        steps.push(Step::DumpEnds {
-            incomplete: dump.interrupted || error != 0,
-        });
-        if error != 0 {
+    fn end(&mut self, error: i32, now: Instant, steps: &mut Vec<Step>) {
+        if self.dump.is_some() && error != 0 {
             let error = std::io::Error::from_raw_os_error(error.saturating_neg());
-            steps.push(Step::Lost(format!("the kernel refuses a dump: {error}")));
-        } else if dump.interrupted {
-            steps.push(Step::Lost("links came or went in a dump".to_owned()));
+            self.lose(format!("the kernel refuses a dump: {error}"), now, steps);
         }
+        steps.extend(self.dump.take().map(|dump| Step::DumpEnds {
+            incomplete: dump.incomplete,
+        }));
+    }
+
+    fn lose(&mut self, why: String, now: Instant, steps: &mut Vec<Step>) {
+        self.lost(now);
+        steps.push(Step::Lost(why));
     }
 }
 
@@ -248,11 +268,14 @@ mod tests {
     fn an_interrupted_dump_is_incomplete_and_asked_for_again() {
         let now = Instant::now();
         let mut dialogue = asked(now);
-        dialogue.datagram(&message(DELLINK, MULTI_INTERRUPTED, (PORT, 1), 0), now);
+        let part = message(DELLINK, MULTI_INTERRUPTED, (PORT, 1), 0);
+        let steps = dialogue.datagram(&part, now);
+        assert!(matches!(steps[..], [_, Step::Lost(_), Step::Link(_)]));
+        // Every part says so from then on.
+        assert_eq!(dialogue.datagram(&part, now), [gone()]);
         let end = dialogue.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
-        assert_eq!(end[0], Step::DumpEnds { incomplete: true });
-        assert!(matches!(end[1], Step::Lost(_)));
-        dialogue.lost(now);
+        assert_eq!(end, [Step::DumpEnds { incomplete: true }]);
+        dialogue.drained();
         assert_eq!(dialogue.request(now), None);
         assert_eq!(dialogue.request(now + SHORTEST_PAUSE), Some(2));
     }
@@ -263,8 +286,54 @@ mod tests {
         let mut dialogue = asked(now);
         let busy = message(ERROR, 0, (PORT, 1), -16);
         let steps = dialogue.datagram(&busy, now);
-        assert!(steps.contains(&Step::DumpEnds { incomplete: true }));
-        assert!(matches!(steps.last(), Some(Step::Lost(why)) if why.contains("busy")));
+        assert!(matches!(&steps[1], Step::Lost(why) if why.contains("busy")));
+        assert_eq!(steps[2], Step::DumpEnds { incomplete: true });
+        dialogue.drained();
+        assert_eq!(dialogue.request(now + SHORTEST_PAUSE), Some(2));
+    }
+
+    #[test]
+    fn a_dump_waits_until_the_socket_was_read_empty() {
+        let now = Instant::now();
+        let mut dialogue = asked(now);
+        dialogue.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
+        dialogue.lost(now);
+        let later = now + LONGEST_PAUSE;
+        assert_eq!(dialogue.request(later), None);
+        dialogue.datagram(&message(DELLINK, 0, (0, 0), 0), later);
+        assert_eq!(dialogue.request(later), None);
+        dialogue.drained();
+        assert_eq!(dialogue.request(later), Some(2));
+        // A new socket is empty.
+        dialogue.lost(later);
+        dialogue.reconnect(PORT);
+        assert_eq!(dialogue.request(later + LONGEST_PAUSE), Some(3));
+    }
+
+    #[test]
+    fn a_dump_in_which_something_was_lost_is_incomplete_and_asked_for_again() {
+        let now = Instant::now();
+        let mut dialogue = asked(now);
+        dialogue.lost(now);
+        let end = dialogue.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
+        assert_eq!(end.last(), Some(&Step::DumpEnds { incomplete: true }));
+        dialogue.drained();
+        assert_eq!(dialogue.request(now + SHORTEST_PAUSE), Some(2));
+    }
+
+    #[test]
+    fn a_dump_with_a_part_that_cannot_be_read_is_incomplete_and_asked_for_again() {
+        let now = Instant::now();
+        let mut dialogue = asked(now);
+        let mut part = message(DELLINK, MULTI, (PORT, 1), 0);
+        // No link has index 0.
+        part[20..24].fill(0);
+        let end = message(DONE, MULTI, (PORT, 1), 0);
+        let steps = dialogue.datagram(&[part, end].concat(), now);
+        assert!(matches!(steps[0], Step::Lost(_)));
+        assert_eq!(steps.last(), Some(&Step::DumpEnds { incomplete: true }));
+        dialogue.drained();
+        assert_eq!(dialogue.request(now + SHORTEST_PAUSE), Some(2));
     }
 
     #[test]
@@ -282,6 +351,7 @@ mod tests {
             dialogue.datagram(&message(DONE, MULTI, (PORT, seq), 0), now);
             dialogue.lost(now);
             dialogue.lost(now);
+            dialogue.drained();
             pauses.push(dialogue.deadline().unwrap() - now);
         }
         assert_eq!(pauses[0], SHORTEST_PAUSE);

@@ -98,7 +98,8 @@ impl Follower {
                 Err(e) => {
                     log::warn!("links cannot be followed for now: {e:#}");
                     *self.shared.trouble() = Some(format!("{e:#}"));
-                    self.lost(&mut dialogue);
+                    self.count_loss("the socket failed");
+                    dialogue.lost(Instant::now());
                     match self.reopen() {
                         Some((new, port)) => {
                             socket = new;
@@ -127,14 +128,17 @@ impl Follower {
         let mut speeds_wanted = Vec::new();
         for _ in 0..BATCH {
             match socket.receive()? {
-                Received::Nothing => break,
+                Received::Nothing => {
+                    dialogue.drained();
+                    break;
+                }
                 Received::Overrun(why) => {
-                    log::debug!("lost notifications of links: {why}");
-                    self.lost(dialogue);
+                    self.count_loss(why);
+                    dialogue.lost(Instant::now());
                 }
                 Received::Datagram(datagram) => {
                     for step in dialogue.datagram(datagram, Instant::now()) {
-                        self.step(step, dialogue, &mut changes, &mut speeds_wanted);
+                        self.step(step, &mut changes, &mut speeds_wanted);
                     }
                 }
             }
@@ -160,13 +164,7 @@ impl Follower {
         Ok(if stopped { Turn::Stop } else { Turn::Again })
     }
 
-    fn step(
-        &mut self,
-        step: Step,
-        dialogue: &mut Dialogue,
-        changes: &mut Vec<Told>,
-        speeds_wanted: &mut Vec<Speed>,
-    ) {
+    fn step(&mut self, step: Step, changes: &mut Vec<Told>, speeds_wanted: &mut Vec<Speed>) {
         match step {
             Step::DumpBegins => self.shared.table().begin_dump(),
             Step::Link(message) => {
@@ -180,10 +178,7 @@ impl Follower {
                     self.table_is_complete();
                 }
             }
-            Step::Lost(why) => {
-                log::debug!("lost notifications of links: {why}");
-                self.lost(dialogue);
-            }
+            Step::Lost(why) => self.count_loss(&why),
         }
     }
 
@@ -234,9 +229,9 @@ impl Follower {
         }
     }
 
-    fn lost(&self, dialogue: &mut Dialogue) {
+    fn count_loss(&self, why: &str) {
+        log::debug!("lost notifications of links: {why}");
         self.shared.overruns.fetch_add(1, Ordering::Relaxed);
-        dialogue.lost(Instant::now());
     }
 
     /// Reads the speed of physical links that got a carrier. It takes the RTNL lock, so it waits

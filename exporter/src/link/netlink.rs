@@ -5,7 +5,7 @@
 use anyhow::Context;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    io::Errno,
+    io::{Errno, retry_on_intr},
     net::{
         AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname,
         netlink::SocketAddrNetlink, recvfrom, sendto, socket_with, sockopt,
@@ -38,7 +38,7 @@ pub struct LinkSocket {
 pub enum Received<'a> {
     /// From the kernel.
     Datagram(&'a [u8]),
-    /// Nothing now.
+    /// Nothing: the socket was read empty.
     Nothing,
     /// Notifications were lost; why.
     Overrun(&'static str),
@@ -107,10 +107,11 @@ impl LinkSocket {
     /// The socket is of no more use.
     pub fn receive(&mut self) -> anyhow::Result<Received<'_>> {
         // With TRUNC the length is the whole datagram's, also where the room was too small.
-        let received = recvfrom(&self.socket, &mut self.room[..], RecvFlags::TRUNC);
+        let receive = || recvfrom(&self.socket, &mut self.room[..], RecvFlags::TRUNC);
+        let received = retry_on_intr(receive);
         let (len, sender) = match received {
             Ok((_, len, sender)) => (len, sender),
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(Received::Nothing),
+            Err(Errno::AGAIN) => return Ok(Received::Nothing),
             Err(Errno::NOBUFS) => return Ok(Received::Overrun("the receive buffer was full")),
             Err(e) => return Err(e).context("read the netlink socket"),
         };
