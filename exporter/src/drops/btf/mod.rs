@@ -6,12 +6,14 @@
 //! BTF in sysfs since 5.4, that of its modules since 5.11.
 
 use std::{
+    fs::File,
     io,
     path::{Path, PathBuf},
 };
 
 use btf_rs::{Backend, Btf, BtfType, Member, Type};
 
+pub mod check;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -121,17 +123,21 @@ pub struct TracepointArgs {
 /// [`BtfError::Missing`] if the kernel has none, [`BtfError::Unreadable`] if it does not parse.
 pub fn open_vmlinux(sysfs: &Path) -> Result<Btf, BtfError> {
     let path = sysfs.join("kernel/btf/vmlinux");
+    let open = || {
+        check::check(File::open(&path)?)?;
+        map_or_read(&path)
+    };
+    open().map_err(|source| match source {
+        btf_rs::Error::IO(e) if e.kind() == io::ErrorKind::NotFound => BtfError::Missing { path },
+        source => BtfError::Unreadable { path, source },
+    })
+}
+
+fn map_or_read(path: &Path) -> btf_rs::Result<Btf> {
     // Mapped, it and every question below cost 30 ms and 1 MB together; read, 150 ms and 40 MB.
     // Only newer kernels let it be mapped, and where mapping fails for a better reason, reading
     // fails too and says so.
-    Btf::from_file_with_backend(&path, Backend::Mmap)
-        .or_else(|_| Btf::from_file(&path))
-        .map_err(|source| match source {
-            btf_rs::Error::IO(e) if e.kind() == io::ErrorKind::NotFound => {
-                BtfError::Missing { path }
-            }
-            source => BtfError::Unreadable { path, source },
-        })
+    Btf::from_file_with_backend(path, Backend::Mmap).or_else(|_| Btf::from_file(path))
 }
 
 /// The offset in bytes of every field in [`FIELDS`], by the name of its global.
@@ -175,6 +181,10 @@ const POINTER: u32 = 8;
 /// How deep anonymous structs nest, and typedefs and qualifiers: 4 and 3 here, up to 7.2. A bound,
 /// because broken BTF may refer to itself.
 const MAX_DEPTH: usize = 8;
+
+/// How many members are looked at for one field: 150 here, up to 7.2. A bound, because an anonymous
+/// struct of broken BTF may have itself as a member, many times.
+const MAX_MEMBERS: usize = 10_000;
 
 const fn field(global: &'static str, path: &'static str, size: u32) -> Field {
     Field { global, path, size }
@@ -221,8 +231,9 @@ fn offset(btf: &Btf, field: &Field) -> Result<u32, BtfError> {
 fn find_field(btf: &Btf, path: &str) -> Result<Option<Found>, BtfError> {
     let mut names = path.split('.');
     let structs = btf.resolve_types_by_name(names.next().unwrap_or_default())?;
+    let mut members = MAX_MEMBERS;
     for candidate in structs {
-        if let Some(found) = find_path(btf, candidate, names.clone())? {
+        if let Some(found) = find_path(btf, candidate, names.clone(), &mut members)? {
             return Ok(Some(found));
         }
     }
@@ -233,6 +244,7 @@ fn find_path<'a>(
     btf: &Btf,
     root: Type,
     names: impl Iterator<Item = &'a str>,
+    members: &mut usize,
 ) -> Result<Option<Found>, BtfError> {
     let mut at: Option<Found> = None;
     for name in names {
@@ -240,7 +252,7 @@ fn find_path<'a>(
             None => (root.clone(), 0),
             Some(outer) => (btf.resolve_chained_type(&outer.member)?, outer.bit_offset),
         };
-        at = find_member(btf, ty, name, base, MAX_DEPTH)?;
+        at = find_member(btf, ty, name, base, MAX_DEPTH, members)?;
         if at.is_none() {
             break;
         }
@@ -248,18 +260,24 @@ fn find_path<'a>(
     Ok(at)
 }
 
-/// Looks for member `name`, also in the anonymous structs and unions among the members.
+/// Looks for member `name`, also in the anonymous structs and unions among the members. They nest up
+/// to `depth`, and all together have no more `members` than that.
 fn find_member(
     btf: &Btf,
     ty: Type,
     name: &str,
     base: u64,
     depth: usize,
+    members: &mut usize,
 ) -> Result<Option<Found>, BtfError> {
     let (Type::Struct(outer) | Type::Union(outer)) = strip(btf, ty)? else {
         return Ok(None);
     };
     for member in outer.members {
+        let Some(left) = members.checked_sub(1) else {
+            break;
+        };
+        *members = left;
         let bit_offset = base + u64::from(member.bit_offset());
         let member_name = btf.resolve_name(&member)?;
         if member_name == name {
@@ -267,7 +285,7 @@ fn find_member(
         }
         if member_name.is_empty() && depth > 0 {
             let inner = btf.resolve_chained_type(&member)?;
-            if let Some(found) = find_member(btf, inner, name, bit_offset, depth - 1)? {
+            if let Some(found) = find_member(btf, inner, name, bit_offset, depth - 1, members)? {
                 return Ok(Some(found));
             }
         }

@@ -11,9 +11,12 @@ use std::{borrow::Cow, collections::HashMap, fs, path::Path};
 
 use btf_rs::{Btf, BtfSection, BtfType, Type};
 
+use super::check::check;
+
 /// The names of the running kernel's drop reasons, by number.
 ///
-/// Filled once from BTF and never emptied; some 130 core reasons and at most a few hundred more.
+/// Filled from BTF and never emptied; some 130 core reasons and at most a few hundred more, and never
+/// more than 4096 from one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReasonNames(HashMap<u32, String>);
 
@@ -56,7 +59,7 @@ impl ReasonNames {
         // Subsystem enums repeat a few core values under names of their own (`QDISC_DROP_UNSPEC` is
         // 0, `___RX_CONTINUE` is `SKB_CONSUMED`).
         let is_core = reason & SUBSYSTEM_MASK == 0;
-        if is_core == (origin == Origin::Core) && !is_marker(name) {
+        if is_core == (origin == Origin::Core) && !is_marker(name) && self.0.len() < MAX_REASONS {
             self.0
                 .entry(reason)
                 .or_insert_with(|| label_of(name).to_owned());
@@ -96,6 +99,9 @@ pub fn module_reason_names(base: &Btf, module_btf_dir: &Path) -> ReasonNames {
 /// `SKB_DROP_REASON_SUBSYS_MASK` in `include/net/dropreason-core.h`.
 const SUBSYSTEM_MASK: u32 = 0xffff_0000;
 
+/// How many names are kept. A bound, because broken BTF may have any number.
+const MAX_REASONS: usize = 4096;
+
 /// How the enums that define drop reasons are called.
 const ENUM_SUFFIX: &str = "_drop_reason";
 
@@ -117,6 +123,7 @@ fn read_module(base: &Btf, path: &Path) -> btf_rs::Result<ReasonNames> {
     {
         return Ok(ReasonNames::default());
     }
+    check(&bytes[..])?;
     let module = Btf::from_split_bytes(&bytes, base)?;
     Ok(module
         .split()

@@ -4,8 +4,6 @@
 
 use std::fs;
 
-use proptest::prelude::*;
-
 use super::*;
 
 macro_rules! fixture {
@@ -311,26 +309,4 @@ fn a_mapped_file_reads_like_its_bytes() {
         error.to_string().starts_with("cannot read the BTF at "),
         "{error}"
     );
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn truncated_btf_is_an_error(length in 0..V6_12.len()) {
-        prop_assert!(Btf::from_bytes(&V6_12[..length]).is_err());
-    }
-
-    #[test]
-    fn damaged_btf_does_not_panic(
-        damage in prop::collection::vec((0..V6_1.len(), any::<u8>()), 1..64),
-    ) {
-        let mut bytes = V6_1.to_vec();
-        for (place, byte) in damage {
-            bytes[place] = byte;
-        }
-        if let Ok(btf) = Btf::from_bytes(&bytes) {
-            drop((offsets(&btf), tracepoint_args(&btf), reason_names(&btf)));
-        }
-    }
 }
