@@ -118,7 +118,7 @@ impl Devices {
 
 /// The names in `/proc/net/dev` (`net/core/net-procfs.c`): two lines of headings, then lines such
 /// as `  eth0: 1296 18 0`. A name has neither a colon nor white space in it (`dev_valid_name`).
-fn parse_list(list: &[u8]) -> HashSet<Arc<str>> {
+pub fn parse_list(list: &[u8]) -> HashSet<Arc<str>> {
     list.split(|&byte| byte == b'\n')
         .skip(2)
         .filter_map(|line| {

@@ -4,12 +4,13 @@
 //! From `/proc/self/stat`, `/proc/self/limits`, `/proc/self/fd` and the `btime` line of `/proc/stat`
 //! (man 5 proc); any kernel has them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use once_cell::sync::OnceCell;
-use procfs::process::{LimitValue, Process, Stat};
-use procfs::{FromReadSI, KernelStats, LocalSystemInfo};
+use procfs::process::{Process, Stat};
+use procfs::{FromRead, FromReadSI, KernelStats, LocalSystemInfo};
 use prometheus::proto::{MetricFamily, MetricType};
 
 use crate::metrics::{Collector, family, sample};
@@ -51,9 +52,9 @@ impl Collector for ProcessCollector {
         let root = self.procfs.join("self");
         let process = Process::new_with_root(root.clone()).with_context(|| cannot_read(&root))?;
 
-        let stat = process
-            .stat()
-            .with_context(|| cannot_read(&root.join("stat")))?;
+        let path = root.join("stat");
+        let stat = fs::read(&path).with_context(|| cannot_read(&path))?;
+        let stat = parse_stat(&stat).with_context(|| cannot_read(&path))?;
         families.extend(usage(&stat));
 
         let open = process
@@ -65,13 +66,13 @@ impl Collector for ProcessCollector {
             open as f64,
         ));
 
-        let limits = process
-            .limits()
-            .with_context(|| cannot_read(&root.join("limits")))?;
+        let path = root.join("limits");
+        let limits = fs::read_to_string(&path).with_context(|| cannot_read(&path))?;
+        let limit = max_open_files(&limits).with_context(|| cannot_read(&path))?;
         families.push(gauge(
             "process_max_fds",
             "Maximum number of open file descriptors.",
-            limit(limits.max_open_files.soft_limit),
+            limit,
         ));
 
         let start = self.boot_time_seconds()? as f64 + seconds(stat.starttime);
@@ -125,16 +126,33 @@ fn seconds(ticks: u64) -> f64 {
     ticks as f64 / procfs::ticks_per_second() as f64
 }
 
-fn limit(value: LimitValue) -> f64 {
-    match value {
-        LimitValue::Unlimited => f64::INFINITY,
-        LimitValue::Value(value) => value as f64,
+/// A line such as `7 (name) S 1 ...`. Without the name, which may have anything in it: procfs panics
+/// where the parentheses do not fit.
+fn parse_stat(line: &[u8]) -> anyhow::Result<Stat> {
+    let line = String::from_utf8_lossy(line);
+    let (_, numbers) = line.rsplit_once(')').context("it has no name")?;
+    let numbers = numbers.trim();
+    ensure!(!numbers.is_empty(), "it ends with the name");
+    Ok(Stat::from_read(format!("0 () {numbers}").as_bytes())?)
+}
+
+/// The soft limit in a line such as `Max open files    1024    524288    files`. Not by procfs, which
+/// panics on a line that is cut short.
+fn max_open_files(limits: &str) -> anyhow::Result<f64> {
+    let mut lines = limits.lines();
+    let limit = lines.find_map(|line| line.strip_prefix("Max open files"));
+    let limit = limit.and_then(|limit| limit.split_whitespace().next());
+    match limit.context("it has no limit of open files")? {
+        "unlimited" => Ok(f64::INFINITY),
+        limit => {
+            let limit: u64 = limit.parse().context("its limit of open files")?;
+            Ok(limit as f64)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -202,6 +220,19 @@ mod tests {
         assert!(value(&values, "process_max_fds") > 0.0);
         // Not `process_open_fds`: from Linux 6.2 the count is the size of the directory in procfs,
         // which a fixture on another file system cannot have.
+    }
+
+    #[test]
+    fn a_limit_is_a_number_or_none() {
+        let heading = "Limit                     Soft Limit           Hard Limit           Units\n";
+        let read = |line: &str| max_open_files(&format!("{heading}{line}"));
+        let line = "Max open files            1024                 524288               files\n";
+        assert_eq!(read(line).expect("a limit"), 1024.0);
+        let line = "Max open files            unlimited            unlimited            files\n";
+        assert_eq!(read(line).expect("a limit"), f64::INFINITY);
+        for line in ["", "Max open files", "Max open files   some"] {
+            assert!(read(line).is_err(), "{line}");
+        }
     }
 
     #[test]

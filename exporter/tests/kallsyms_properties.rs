@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use damage::{arb_damage, cases, cost_of, damaged, fixture};
 use netdrop_exporter::drops::kallsyms::{MAX_FUNCTION, parse_kallsyms, visibility};
+
+mod damage;
 
 /// Addresses on a small range, so that they meet, and some far away.
 fn arb_address() -> impl Strategy<Value = u64> {
@@ -40,7 +43,33 @@ fn model(symbols: &[(u64, Option<String>, String)], address: u64) -> Option<Stri
     name.clone().filter(|_| address - start < MAX_FUNCTION)
 }
 
+/// Addresses in the capture, and around it.
+fn arb_kernel_address() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0xffff_ffff_8100_0000..0xffff_ffff_8100_2000_u64,
+        0xffff_ffff_c000_0000..0xffff_ffff_c030_0000_u64,
+        any::<u64>(),
+    ]
+}
+
 proptest! {
+    #![proptest_config(cases(256))]
+
+    #[test]
+    fn of_damaged_text_only_what_was_asked_for_is_answered(
+        damage in arb_damage(),
+        wanted in prop::collection::vec(arb_kernel_address(), 0..20),
+    ) {
+        let text = damaged(fixture("proc/kallsyms"), &damage);
+        let cost = cost_of(|| {
+            let found = parse_kallsyms(&text[..], &wanted).expect("it is in memory");
+            assert!(found.keys().all(|address| wanted.contains(address)));
+            visibility(&text[..]).expect("it is in memory");
+        });
+        // One line is held at a time, and a name for each address.
+        prop_assert!(cost.bytes_max < 2 << 20, "{cost:?}");
+    }
+
     #[test]
     fn the_nearest_symbol_below_is_found_whatever_the_order_of_the_lines(
         symbols in prop::collection::vec(arb_symbol(), 0..60),

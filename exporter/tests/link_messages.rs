@@ -1,21 +1,22 @@
 //! Real captures of rtnetlink(7), and what is left of them when bytes are wrong.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
+use allocation_counter::AllocationInfo;
 use netdrop_exporter::{
     devices::{DeviceFilter, IfIndex},
     link::{
         dialogue::{Dialogue, Step},
-        message::{Admin, Carrier, Content, LinkMessage, dump_request, messages},
+        message::{Admin, Carrier, Content, Link, LinkMessage, dump_request, messages},
         table::{Moment, Row, Table},
         transitions::Transition,
     },
 };
 use proptest::prelude::*;
+
+use damage::{arb_damage, cases, cost_of, damaged};
+
+mod damage;
 
 /// The port and the sequence number of the captured dump.
 fn asked(dump: &[u8]) -> (u32, u32) {
@@ -24,8 +25,7 @@ fn asked(dump: &[u8]) -> (u32, u32) {
 }
 
 fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/netlink");
-    fs::read(path.join(name)).expect("the capture")
+    damage::fixture(&format!("netlink/{name}"))
 }
 
 fn apply(table: &mut Table, steps: Vec<Step>) {
@@ -173,33 +173,70 @@ fn an_attribute_that_runs_over_the_end_is_refused() {
     assert!(parsed.next().unwrap().is_ok(), "the next message is whole");
 }
 
-fn arb_damage() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
-    // Small values too: they make lengths that are nearly right.
-    let byte = prop_oneof![any::<u8>(), 0..8_u8];
-    prop::collection::vec((any::<prop::sample::Index>(), byte), 0..12)
+/// The captured dump as the answer to another request.
+fn dump_for(seq: u32) -> Vec<u8> {
+    let mut dump = fixture("dump.bin");
+    let mut start = 0;
+    while start < dump.len() {
+        let len = dump[start..].first_chunk().expect("a header");
+        let len = u32::from_ne_bytes(*len) as usize;
+        dump[start + 8..start + 12].copy_from_slice(&seq.to_ne_bytes());
+        start += len.next_multiple_of(4);
+    }
+    dump
+}
+
+fn links(table: &Table) -> Vec<Link> {
+    let rows = table.rows().into_iter();
+    rows.map(|row| row.link).collect()
+}
+
+/// The captures take some 7,000 pieces of memory, 0.1 MiB at once.
+fn assert_bounded(cost: &AllocationInfo) {
+    assert!(cost.count_total < 100_000, "too much work: {cost:?}");
+    assert!(cost.bytes_max < 4 << 20, "too much memory: {cost:?}");
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases(1000))]
 
     #[test]
-    fn damaged_messages_never_panic(
+    fn the_next_dump_makes_good_what_damaged_messages_did(
         damage in arb_damage(),
-        in_dump in any::<bool>(),
-        cut in any::<prop::sample::Index>(),
+        capture in prop::sample::select(&["dump.bin", "changes.bin"][..]),
     ) {
         let (mut table, mut dialogue) = after_the_dump();
-        let mut bytes = fixture(if in_dump { "dump.bin" } else { "changes.bin" });
-        for (at, byte) in damage {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        bytes.truncate(cut.index(bytes.len() + 1));
-        apply(&mut table, dialogue.datagram(&bytes, Instant::now()));
+        let expected = links(&table);
+        let bytes = damaged(fixture(capture), &damage);
+        assert_bounded(&cost_of(|| {
+            apply(&mut table, dialogue.datagram(&bytes, Instant::now()));
+        }));
         let names = names(&table);
         let mut unique = names.clone();
         unique.dedup();
         prop_assert_eq!(unique, names);
+
+        let now = Instant::now();
+        dialogue.lost(now);
+        dialogue.drained();
+        let seq = dialogue.request(now + Duration::from_secs(1)).expect("it is due");
+        apply(&mut table, dialogue.datagram(&dump_for(seq), now));
+        prop_assert_eq!(links(&table), expected);
+        prop_assert!(dialogue.is_synchronised());
+    }
+
+    #[test]
+    fn a_damaged_dump_is_complete_only_if_all_of_it_was_read(damage in arb_damage()) {
+        let now = Instant::now();
+        let whole = fixture("dump.bin");
+        let mut dialogue = Dialogue::new(asked(&whole).0, now);
+        prop_assert_eq!(dialogue.request(now), Some(1));
+        let steps = dialogue.datagram(&damaged(whole, &damage), now);
+        let end = steps.iter().position(|step| matches!(step, Step::DumpEnds { .. }));
+        if let Some(end) = end {
+            let lost = steps[..end].iter().any(|step| matches!(step, Step::Lost(_)));
+            prop_assert_eq!(&steps[end], &Step::DumpEnds { incomplete: lost });
+        }
     }
 
     #[test]

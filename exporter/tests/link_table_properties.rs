@@ -15,6 +15,10 @@ use netdrop_exporter::{
 };
 use proptest::prelude::*;
 
+use damage::cases;
+
+mod damage;
+
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 #[derive(Clone, Debug)]
@@ -165,6 +169,8 @@ fn times_fit(row: &Row) -> bool {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn without_loss_every_transition_is_counted(
         actions in prop::collection::vec(arb_action(), 0..60),

@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 use netdrop_ebpf::Link;
 use proptest::prelude::*;
 
+use damage::cases;
+
+mod damage;
+
 use netdrop_exporter::drops::reasons::Category;
 use netdrop_exporter::drops::series::{
     Drops, HOST, Labels, LinkDownLabels, OTHER, RETIREMENT, Series, Tally,
@@ -217,6 +221,8 @@ fn owned<'a, L: Clone + Ord + 'a, V>(series: impl Iterator<Item = (&'a L, V)>) -
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn every_packet_is_in_a_category_and_in_a_series_until_it_retires(
         max_series in 0..12_usize,

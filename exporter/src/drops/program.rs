@@ -225,7 +225,7 @@ impl Attached {
 
 /// Parses lines such as `recursion_misses:\t12` (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
 /// What an older kernel does not have counts as 0.
-fn parse_fdinfo(text: &str) -> RunStats {
+pub fn parse_fdinfo(text: &str) -> RunStats {
     let value = |name: &str| {
         text.lines()
             .find_map(|line| {
