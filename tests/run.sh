@@ -19,6 +19,7 @@ stages=(
     'bpf     | 180 | tools       | the committed BPF object is what its sources give'
     'reasons | 150 | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
     'e2e     | 900 | tools build | the exporter on this kernel, as root, in network namespaces of its own'
+    'kernels | 900 | tools build | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
     'bench   | 360 | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
 )
 
@@ -33,6 +34,7 @@ packages=(
     strace                                    # makes system calls of the exporter fail
     bpftrace                                  # what the benchmark compares with
     bpftool debian-archive-keyring xz-utils zstd  # what drop reasons there are in Debian's newest kernel
+    qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross cpio kmod  # other kernels
 )
 
 stage_tools() {
@@ -101,6 +103,11 @@ stage_e2e() {
     end_to_end
 }
 
+stage_kernels() {
+    require_root
+    tests/kernels/run.sh
+}
+
 stage_bench() {
     require_root
     cargo_bpf build --profile bpf --bin baseline
@@ -113,6 +120,8 @@ stage_bench() {
 
 # The benchmarks have a stage of their own.
 benchmarks=(--skip the_program_costs --skip bench_)
+# What needs modules runs on kernels that have them.
+elsewhere=(--skip links_of_every_kind --skip a_bond_has_carrier --skip netem --skip reasons_of_a_module)
 
 # end_to_end [FILTER]: the end-to-end tests, or those with FILTER in their names.
 end_to_end() {
@@ -123,7 +132,7 @@ end_to_end() {
         return 1
     fi
     PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter \
-        "${run[@]}" --include-ignored --test-threads=1 "${benchmarks[@]}"
+        "${run[@]}" --include-ignored --test-threads=1 "${benchmarks[@]}" "${elsewhere[@]}"
 }
 
 lint_bpf() {

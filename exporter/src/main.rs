@@ -35,8 +35,8 @@ fn main() -> ExitCode {
 fn log_to_stderr(level: LevelFilter) {
     env_logger::Builder::new()
         .filter_level(level)
-        // Its relocations fill pages at debug level.
-        .filter_module("aya", level.min(LevelFilter::Info))
+        // Its warnings come before an error that is reported; its relocations fill pages at debug level.
+        .filter_module("aya", level.min(LevelFilter::Error))
         .filter_module("aya_obj", level.min(LevelFilter::Info))
         .init();
 }

@@ -11,6 +11,7 @@
 )]
 
 pub mod bpf;
+pub mod bpftool;
 pub mod churn;
 pub mod counters;
 pub mod crowd;
@@ -36,6 +37,7 @@ pub mod segment;
 pub mod send;
 pub mod sockets;
 pub mod strace;
+pub mod symbols;
 mod sys;
 pub mod tap;
 pub mod tracefs;

@@ -1,0 +1,34 @@
+#!/bin/busybox sh
+# The first process of a test machine: mounts what a system has, runs the checks, and turns the machine off. All that
+# `run.sh` reads stands in lines of its own on the console.
+/bin/busybox --install -s /usr/local/bin
+export PATH=/usr/sbin:/usr/bin:/usr/local/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+mount -t tmpfs tmp /tmp
+ln -s /proc/self/fd /dev/fd
+ip link set lo up
+# What a running system has loaded; the kernel loads the rest itself when it is asked for.
+modprobe tun
+
+export NETDROP_EXPORTER_BIN=/netdrop-exporter
+mkdir /tmp/tracefs && mount -t tracefs tracefs /tmp/tracefs
+has_field() { grep -q "field:.* $1;" /tmp/tracefs/events/skb/kfree_skb/format; }
+
+{
+    echo "RELEASE $(uname -r)"
+    while read -r file needs tests; do
+        case $file in '#'* | '') continue ;; esac
+        if [ "$needs" != - ] && ! has_field "$needs"; then
+            continue
+        fi
+        [ "$tests" != - ] || tests=
+        # shellcheck disable=SC2086 # several words
+        "/checks/$file" $tests --include-ignored --test-threads=1 --nocapture 2>&1
+        echo "END $file $? at $(cut -d' ' -f1 /proc/uptime) s"
+    done </checks.list
+    echo "DONE"
+} >/dev/console
+poweroff -f

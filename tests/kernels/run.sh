@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Boots the kernels of kernels.list in QEMU, without hardware acceleration, and runs the checks of checks.list on each:
+# the end-to-end tests and the exporter of this machine, on a small system made of Debian's packages.
+#
+#   tests/kernels/run.sh             all kernels, two at a time
+#   tests/kernels/run.sh NAME...     some of them
+#
+# Prints a line for each kernel; what a machine printed is in target/kernels/<name>/console.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+here=tests/kernels
+target=${CARGO_TARGET_DIR:-$PWD/target}
+work=$target/kernels
+# A machine that takes longer hangs. One alone takes a fourth of it.
+seconds=480
+# Addresses in traces as they are: some kernels have no other name for a place.
+options="quiet panic=-1 no_hash_pointers"
+
+main() {
+    local kernels=() name
+    mkdir -p "$work"
+    mapfile -t kernels < <(names "$@")
+    build amd64
+    if printf '%s\n' "${kernels[@]}" | grep -qx arm64; then
+        build arm64
+    fi
+    local begin=$SECONDS failed=0
+    for name in "${kernels[@]}"; do
+        prepare "$name"
+    done
+    printf '%s\n' "${kernels[@]}" | xargs -P 2 -I{} "$0" --boot {} || failed=1
+    echo "${#kernels[@]} kernels in $((SECONDS - begin)) s"
+    if [ $# -eq 0 ] && [ $failed -eq 0 ]; then
+        $here/table.sh --check
+    fi
+    return $failed
+}
+
+# names [NAME...]: those of the list, or those given if the list has them.
+names() {
+    local name
+    if [ $# -eq 0 ]; then
+        awk '!/^#/ && NF { print $1 }' $here/kernels.list
+        return
+    fi
+    for name in "$@"; do
+        if ! row "$name" | grep -q .; then
+            echo "$here/kernels.list has no kernel $name" >&2
+            exit 2
+        fi
+        echo "$name"
+    done
+}
+
+# row NAME: suite, architecture and package.
+row() {
+    awk -v name="$1" '$1 == name { print $2, $3, $4 }' $here/kernels.list
+}
+
+# build ARCHITECTURE: the exporter and the tests, as $work/built-<architecture>.
+build() {
+    local architecture=$1 built=$work/built-$1 checks strip=strip messages=$work/messages-$1.json
+    mapfile -t checks < <(awk '!/^#/ && NF { print "--test=" $1 }' $here/checks.list | sort -u)
+    mkdir -p "$built/checks"
+    if [ "$architecture" = arm64 ]; then
+        strip=aarch64-linux-gnu-strip
+        cargo_arm64 build --package netdrop-exporter
+        cp "$work/arm64/aarch64-unknown-linux-gnu/debug/netdrop-exporter" "$built/"
+        cargo_arm64 test --package netdrop-tests "${checks[@]}" --no-run --message-format=json >"$messages"
+    else
+        cargo build --quiet --release --package netdrop-exporter
+        cp "$target/release/netdrop-exporter" "$built/"
+        cargo test --quiet --package netdrop-tests "${checks[@]}" --no-run --message-format=json >"$messages"
+    fi
+    local file
+    for file in $(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$messages"); do
+        $strip -o "$built/checks/$(basename "${file%-*}")" "$file"
+    done
+}
+
+# cargo_arm64 COMMAND [OPTION...]: with Debian's compiler, which has the sources of the standard library. Optimised little:
+# what counts here is what it does.
+cargo_arm64() {
+    env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH" CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+        CARGO_TARGET_DIR="$work/arm64" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+        /usr/bin/cargo "$1" --quiet -Z build-std=std,test,panic_unwind --locked --target aarch64-unknown-linux-gnu "${@:2}"
+}
+
+# prepare NAME: $work/<name>/kernel, and $work/<name>/initrd with all that its machine has.
+prepare() {
+    local suite architecture package image
+    read -r suite architecture package < <(row "$1")
+    image=$(tests/debian.sh depends "$suite" "$architecture" "$package" | grep -m1 '^linux-image-')
+    $here/root.sh "$work/$1" "$work/built-$architecture" "$suite" "$architecture" "$image"
+}
+
+# boot NAME: runs the checks on its kernel, and says in one line how that went.
+boot() {
+    local name=$1 begin=$SECONDS architecture failed
+    read -r _ architecture _ < <(row "$name")
+    local machine=(qemu-system-x86_64 -append "console=ttyS0 $options") console=$work/$name/console
+    if [ "$architecture" = arm64 ]; then
+        machine=(qemu-system-aarch64 -M virt -cpu cortex-a72 -append "console=ttyAMA0 $options")
+    fi
+    # Gives way to what runs beside it and is in more of a hurry.
+    nice -n 10 timeout --kill-after=5 $seconds "${machine[@]}" -accel tcg,thread=multi -smp 2 -m 1G -nodefaults -display none -no-reboot \
+        -serial "file:$console" -kernel "$work/$name/kernel" -initrd "$work/$name/initrd" </dev/null || true
+    sed -i 's/\r$//' "$console"
+    if ! grep -q '^DONE' "$console"; then
+        echo "$name: hung or died after $((SECONDS - begin)) s, see $console"
+        tail -n 15 "$console"
+        return 1
+    fi
+    failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED.*/\1/p' "$console" | tr '\n' ' ')
+    # Also a check that could not even start.
+    if [ -n "$failed" ] || grep -q '^END .* [1-9][0-9]* at' "$console"; then
+        echo "$name ($(release "$console")): FAILED: ${failed:-$(grep '^END .* [1-9][0-9]* at' "$console")}, see $console"
+        grep -A12 ' panicked at ' "$console" | head -n 60
+        return 1
+    fi
+    echo "$name ($(release "$console")): $(checked "$console") checks passed in $((SECONDS - begin)) s; $(features "$console")"
+}
+
+release() {
+    sed -n 's/^RELEASE //p' "$1"
+}
+
+checked() {
+    awk '/^test result: ok\. / { sum += $4 } END { print sum }' "$1"
+}
+
+# features CONSOLE: what the checks found out about the kernel, in words.
+features() {
+    sed -n 's/^.*FEATURE //p' "$1" | sort | paste -sd, | sed 's/,/, /g'
+}
+
+if [ "${1:-}" = --boot ]; then
+    boot "$2"
+else
+    main "$@"
+fi

@@ -1,0 +1,69 @@
+//! The kernel's functions by address, for witnesses that name a place by its address alone (`/proc/kallsyms`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::{Mutex, PoisonError};
+
+/// What was read while these modules were loaded: with others, addresses mean other functions.
+#[derive(Debug)]
+struct Symbols {
+    modules: String,
+    functions: BTreeMap<u64, String>,
+}
+
+static SYMBOLS: Mutex<Option<Symbols>> = Mutex::new(None);
+
+/// The name of the function that an address lies in.
+///
+/// # Panics
+/// When it lies below all functions, as it does where addresses are hidden or printed as hashes.
+pub fn function_at(address: u64) -> String {
+    let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
+    let mut symbols = SYMBOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if symbols
+        .as_ref()
+        .is_none_or(|known| known.modules != modules)
+    {
+        let text = fs::read_to_string("/proc/kallsyms").unwrap();
+        let functions = functions(&text);
+        *symbols = Some(Symbols { modules, functions });
+    }
+    let below = symbols
+        .as_ref()
+        .and_then(|known| known.functions.range(..=address).next_back());
+    let (_, name) = below.unwrap_or_else(|| panic!("{address:#x} is in no function"));
+    name.clone()
+}
+
+/// Of several names of one address the first, as the kernel itself does (`get_symbol_pos`,
+/// `kernel/kallsyms.c`).
+fn functions(kallsyms: &str) -> BTreeMap<u64, String> {
+    let mut functions = BTreeMap::new();
+    for line in kallsyms.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(address), Some("t" | "T" | "w" | "W"), Some(name)) =
+            (words.next(), words.next(), words.next())
+        {
+            let address = u64::from_str_radix(address, 16).unwrap();
+            functions.entry(address).or_insert_with(|| name.to_owned());
+        }
+    }
+    functions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_functions_count_and_the_first_of_two_names() {
+        let text = "ffffffff81000000 T one\nffffffff81000000 T alias\n\
+                    ffffffff81000100 D data\nffffffffc0000000 t two\t[module]\n";
+        let expected = [
+            (0xffff_ffff_8100_0000, "one"),
+            (0xffff_ffff_c000_0000, "two"),
+        ];
+        let expected = expected.map(|(address, name)| (address, name.to_owned()));
+        assert_eq!(functions(text), BTreeMap::from(expected));
+    }
+}

@@ -1,0 +1,149 @@
+//! What depends on the kernel, held against what independent tools read of it. Written for kernels from 5.10
+//! on, with modules: `tests/kernels/run.sh` boots them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed step of a test ends the test, with the step's name"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use netdrop_exporter::drops::btf;
+use netdrop_tests::bpftool::Types;
+use netdrop_tests::packet::{IPV4_CHECKSUM, Packet};
+use netdrop_tests::scene::{Cause, DEVICE};
+use netdrop_tests::segment::{ACK, Family};
+use netdrop_tests::watch::drops;
+use netdrop_tests::{Exporter, Flood, Room, Scene, Wire, Witness};
+
+/// Where nobody listens: the discard service.
+const CLOSED: u16 = 9;
+
+#[test]
+#[ignore = "needs root and bpftool: run by tests/run.sh"]
+fn fields_and_reasons_are_those_that_bpftool_reads() {
+    let kernel = btf::open_vmlinux(Path::new("/sys")).unwrap();
+    let types = Types::of_kernel();
+    let offsets = btf::offsets(&kernel).unwrap();
+    assert_eq!(offsets.len(), btf::FIELDS.len());
+    for (field, (_, offset)) in btf::FIELDS.iter().zip(&offsets) {
+        assert_eq!(Some(*offset), types.offset(field.path), "{}", field.path);
+    }
+
+    let names = btf::reason_names(&kernel);
+    let core = types.enumerators(|name| name == "skb_drop_reason");
+    assert_eq!(core.is_empty(), names.is_empty());
+    for (name, number) in &core {
+        let Some(label) = name.strip_prefix("SKB_DROP_REASON_") else {
+            continue;
+        };
+        // The two that are bounds: no packet is dropped for them.
+        if label != "MAX" && label != "SUBSYS_MASK" {
+            assert_eq!(names.label(*number), label);
+        }
+    }
+    println!("FEATURE reasons {}", core.len());
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn drops_have_the_kernels_own_reason_and_function() {
+    let _room = Room::enter();
+    let witness = Witness::of_all();
+    let scene = Scene::new();
+    let kinds: BTreeSet<_> = [
+        Cause::at_device("no handler of the EtherType", unhandled_ethertype),
+        Cause::at_device("another host's hardware address", other_hardware_address),
+        Cause::at_device("a wrong IP checksum", wrong_checksum),
+        Cause::at_device("UDP to a closed port", closed_port),
+        Cause::at_device("netfilter, input", netfilter_input),
+    ]
+    .iter()
+    .map(|cause| scene.check(cause))
+    .collect();
+    let reasons: BTreeSet<_> = kinds.iter().map(|kind| kind.reason.as_str()).collect();
+    if witness.has_field("reason") {
+        assert_eq!(reasons.len(), 5, "{reasons:?}");
+    } else {
+        assert_eq!(reasons, BTreeSet::from([""]));
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_received_segment_has_the_state_of_the_socket_that_the_kernel_names() {
+    let _room = Room::enter();
+    let wire = Wire::new();
+    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let names_socket = Witness::of_all().has_field("rx_sk");
+    for family in Family::BOTH {
+        let far = SocketAddr::new(family.far(), 40_000);
+        let (connection, _stream) = wire.establish(SocketAddr::new(family.host(), 80), far);
+        let mut old = connection.segment(ACK, b"old");
+        old.seq = old.seq.wrapping_sub(1 << 30);
+        let dropped = drops(&exporter, "host", family.ethertype(), || {
+            for _ in 0..12 {
+                wire.send(&old.frame());
+            }
+        });
+        wire.discard();
+        let found: Vec<_> = dropped
+            .iter()
+            .map(|drop| (drop.state.as_str(), drop.packets, drop.has_receiver))
+            .collect();
+        // Without it the packet has its socket only until TCP has taken it over.
+        let state = if names_socket { "ESTABLISHED" } else { "" };
+        assert_eq!(found, [(state, 12, names_socket)], "{dropped:?}");
+    }
+    println!("FEATURE rx_sk {names_socket}");
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn what_the_kernel_counts_of_the_program_is_served() {
+    let _room = Room::enter();
+    let exporter = Exporter::start(&[]);
+    let counted = fs::read_dir(format!("/proc/{}/fdinfo", exporter.pid()))
+        .unwrap()
+        .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+        .any(|text| text.contains("recursion_misses:"));
+    let metrics = exporter.scrape();
+    let nested = [("cause", "nested")];
+    assert!(
+        metrics
+            .value("netdrop_unattributed_packets_total", &nested)
+            .is_some()
+    );
+    println!("FEATURE nested {counted}");
+}
+
+fn unhandled_ethertype(scene: &Scene) -> u64 {
+    scene.receive(&Flood::over(DEVICE, 1).frame(), 11)
+}
+
+fn other_hardware_address(scene: &Scene) -> u64 {
+    let mut packet = Packet::udp(CLOSED);
+    packet.to_mac[5] ^= 0xf0;
+    scene.receive(&packet.frame(), 12)
+}
+
+fn wrong_checksum(scene: &Scene) -> u64 {
+    let mut frame = Packet::udp(CLOSED).frame();
+    frame[IPV4_CHECKSUM] ^= 0x55;
+    scene.receive(&frame, 13)
+}
+
+fn closed_port(scene: &Scene) -> u64 {
+    scene.receive(&Packet::udp(CLOSED).frame(), 14)
+}
+
+fn netfilter_input(scene: &Scene) -> u64 {
+    let rule = "table ip refuse { chain refuse { type filter hook input priority 0; udp dport 9 drop; }; }";
+    scene.host.exec(&["nft", rule]);
+    let packets = scene.receive(&Packet::udp(CLOSED).frame(), 15);
+    scene.host.exec(&["nft", "delete table ip refuse"]);
+    packets
+}
