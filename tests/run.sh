@@ -23,6 +23,9 @@ stages=(
     'bench   | 360 | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
 )
 
+# Stages that mostly wait: they run beside those that come after them.
+waiting=' pages '
+
 target=${CARGO_TARGET_DIR:-$PWD/target}
 # Holds promtool, node_exporter, and a python3 that has prometheus_client.
 tools=$target/test-tools
@@ -201,21 +204,38 @@ main() {
         -*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
     check_names "$@"
-    local passed=0 failed=0 ran=' ' good=' ' row name
+    stop_with_jobs
+    local passed=0 failed=0 ran=' ' good=' ' beside=() row name job
     for row in "${stages[@]}"; do
         name=$(column 1 "$row")
         if ! wanted "$name" "$@"; then
             continue
         fi
         ran+="$name "
-        if run_stage "$row"; then
-            passed=$((passed + 1)) good+="$name "
+        if [[ $waiting == *" $name "* ]]; then
+            printf '\n=== stage %s goes on beside the others ===\n' "$name"
+            run_stage "$row" >"$target/stage-$name.log" 2>&1 &
+            beside+=("$! $name")
         else
-            failed=$((failed + 1))
+            count run_stage "$row"
         fi
+    done
+    for job in ${beside[@]+"${beside[@]}"}; do
+        name=${job#* }
+        count wait "${job% *}"
+        cat "$target/stage-$name.log"
     done
     printf '\n%d passed, %d failed\n' $passed $failed
     [ $failed -eq 0 ]
+}
+
+# count COMMAND...: runs what says how a stage went; uses the variables of main.
+count() {
+    if "$@"; then
+        passed=$((passed + 1)) good+="$name "
+    else
+        failed=$((failed + 1))
+    fi
 }
 
 # run_stage ROW: uses the names that main gathered in `ran` and `good`.
@@ -231,15 +251,19 @@ run_stage() {
     done
     # In the background, because bash handles a signal only between foreground commands.
     timeout --kill-after=10 "$budget" bash tests/run.sh --stage "$name" </dev/null 2>&1 &
-    trap "kill $! 2>/dev/null; exit 130" INT TERM
+    stop_with_jobs
     wait $! || status=$?
-    trap - INT TERM
     case $status in
         0) echo "stage $name: passed in $((SECONDS - begin)) s" ;;
         124 | 137) echo "stage $name: exceeded its budget of $budget s" ;;
         *) echo "stage $name: failed after $((SECONDS - begin)) s" ;;
     esac
     return $status
+}
+
+# A stage beside others runs in a subshell, which has a trap and jobs of its own.
+stop_with_jobs() {
+    trap 'kill $(jobs -p) 2>/dev/null; exit 130' INT TERM
 }
 
 # wanted NAME [CHOSEN...]: whether it was chosen, or one that was chosen needs it.

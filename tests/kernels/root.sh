@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Makes the system of a test machine, out of Debian's packages and what was built here.
+# Makes the parts of a test machine's system, out of Debian's packages and what was built here. A machine's initrd is both
+# parts, one after the other (Documentation/driver-api/early-userspace/buffer-format.rst).
 #
-#   tests/kernels/root.sh DIRECTORY BUILT SUITE ARCHITECTURE IMAGE
+#   tests/kernels/root.sh userland DIRECTORY ARCHITECTURE        programs, checks and exporter: DIRECTORY/userland.cpio
+#                                                                (the exporter and the checks stand in DIRECTORY/built)
+#   tests/kernels/root.sh kernel DIRECTORY ARCHITECTURE SUITE IMAGE   DIRECTORY/kernel, and DIRECTORY/modules.cpio
 #
-# DIRECTORY gets `kernel` and `initrd`. BUILT has the exporter and the checks, IMAGE is a package linux-image-* of SUITE.
+# IMAGE is a package linux-image-* of SUITE.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -14,42 +17,38 @@ switch=openvswitch-switch
 suite_here=$(. /etc/os-release && echo "$VERSION_CODENAME")
 
 main() {
-    directory=$1 built=$2 suite=$3 architecture=$4 image=$5
-    root=$directory/root
-    rm -rf "$root"
-    mkdir -p "$root"/usr/{bin,sbin,lib,lib64,local/bin} "$root"/{proc,sys,dev,run,tmp}
+    part=$1 directory=$2 architecture=$3
+    root=$directory/root scratch=$directory/scratch
+    rm -rf "$root" "$scratch"
+    mkdir -p "$root/usr/lib" "$scratch"
     # Merged, as on any Debian of today, or modules would be in another place than kmod looks.
-    local name
-    for name in bin sbin lib lib64; do
-        ln -s "usr/$name" "$root/$name"
-    done
-    add_userland
-    add_kernel
-    cp -r "$built/netdrop-exporter" "$built/checks" "$root/"
-    cp tests/kernels/checks.list "$root/"
-    install -m 755 tests/kernels/guest.sh "$root/init"
-    # Not compressed: the emulated machine would take longer to unpack it.
-    (cd "$root" && find . | cpio --quiet --create --format=newc) >"$directory/initrd"
-    rm -rf "$root"
+    ln -s usr/lib "$root/lib"
+    case $part in
+        userland) add_userland; archive userland.cpio ;;
+        kernel) add_kernel "$4" "$5"; archive modules.cpio ;;
+    esac
+    rm -rf "$root" "$scratch"
 }
 
 add_userland() {
-    local package
+    local name package
+    mkdir -p "$root"/usr/{bin,sbin,lib64,local/bin} "$root"/{proc,sys,dev,run,tmp}
+    for name in bin sbin lib64; do
+        ln -s "usr/$name" "$root/$name"
+    done
     for package in $(tests/debian.sh closure "$suite_here" "$architecture" "${userland[@]}"); do
         unpack "$package" "$root"
     done
     rm -rf "$root"/usr/share/* "$root"/usr/lib/*/gconv
-    local scratch=$directory/scratch
-    rm -rf "$scratch" && mkdir "$scratch"
     unpack "$(tests/debian.sh download "$suite_here" "$architecture" $switch)" "$scratch"
     cp "$scratch/usr/bin/ovs-dpctl" "$root/usr/bin/"
-    rm -rf "$scratch"
+    cp -r "$directory"/built/* tests/kernels/checks.list "$root/"
+    install -m 755 tests/kernels/guest.sh "$root/init"
 }
 
 # The kernel, and those of its modules that have to do with networks; no hardware.
 add_kernel() {
-    local scratch=$directory/scratch parts package modules release part
-    rm -rf "$scratch" && mkdir -p "$scratch"
+    local suite=$1 image=$2 parts package modules release part
     # Newer images are empty and need packages with the kernel and its modules; older ones have both.
     parts=$(tests/debian.sh depends "$suite" "$architecture" "$image" | grep -E '^linux-(binary|modules)-' || true)
     # shellcheck disable=SC2086 # a word for each package
@@ -66,12 +65,16 @@ add_kernel() {
     rm -rf "$root/lib/modules/$release/kernel/drivers/net"/{ethernet,wireless}
     cp "$modules"/modules.{builtin,builtin.modinfo,order} "$root/lib/modules/$release/"
     depmod --basedir "$root" "$release"
-    rm -rf "$scratch"
 }
 
 # unpack PACKAGE DIRECTORY: dpkg-deb itself would put directories in the place of symbolic links.
 unpack() {
     dpkg-deb --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory "$2"
+}
+
+# archive FILE: not compressed, because the emulated machine would take longer to unpack it.
+archive() {
+    (cd "$root" && find . | cpio --quiet --create --format=newc) >"$directory/$1"
 }
 
 main "$@"

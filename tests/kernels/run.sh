@@ -21,13 +21,10 @@ main() {
     local kernels=() name
     mkdir -p "$work"
     mapfile -t kernels < <(names "$@")
-    build amd64
-    if printf '%s\n' "${kernels[@]}" | grep -qx arm64; then
-        build arm64
-    fi
-    local begin=$SECONDS failed=0
-    for name in "${kernels[@]}"; do
-        prepare "$name"
+    local architecture begin=$SECONDS failed=0
+    for architecture in $(for name in "${kernels[@]}"; do row "$name" | cut -d' ' -f2; done | sort -u); do
+        build "$architecture"
+        $here/root.sh userland "$work/for-$architecture" "$architecture"
     done
     printf '%s\n' "${kernels[@]}" | xargs -P 2 -I{} "$0" --boot {} || failed=1
     echo "${#kernels[@]} kernels in $((SECONDS - begin)) s"
@@ -58,15 +55,15 @@ row() {
     awk -v name="$1" '$1 == name { print $2, $3, $4 }' $here/kernels.list
 }
 
-# build ARCHITECTURE: the exporter and the tests, as $work/built-<architecture>.
+# build ARCHITECTURE: the exporter and the checks, as $work/for-<architecture>/built.
 build() {
-    local architecture=$1 built=$work/built-$1 checks strip=strip messages=$work/messages-$1.json
+    local architecture=$1 built=$work/for-$1/built checks strip=strip messages=$work/for-$1/messages.json
     mapfile -t checks < <(awk '!/^#/ && NF { print "--test=" $1 }' $here/checks.list | sort -u)
-    mkdir -p "$built/checks"
+    rm -rf "$built" && mkdir -p "$built/checks"
     if [ "$architecture" = arm64 ]; then
         strip=aarch64-linux-gnu-strip
         cargo_arm64 build --package netdrop-exporter
-        cp "$work/arm64/aarch64-unknown-linux-gnu/debug/netdrop-exporter" "$built/"
+        cp "$work/cargo-arm64/aarch64-unknown-linux-gnu/debug/netdrop-exporter" "$built/"
         cargo_arm64 test --package netdrop-tests "${checks[@]}" --no-run --message-format=json >"$messages"
     else
         cargo build --quiet --release --package netdrop-exporter
@@ -83,22 +80,25 @@ build() {
 # what counts here is what it does.
 cargo_arm64() {
     env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH" CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-        CARGO_TARGET_DIR="$work/arm64" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 \
+        CARGO_TARGET_DIR="$work/cargo-arm64" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         /usr/bin/cargo "$1" --quiet -Z build-std=std,test,panic_unwind --locked --target aarch64-unknown-linux-gnu "${@:2}"
 }
 
-# prepare NAME: $work/<name>/kernel, and $work/<name>/initrd with all that its machine has.
+# prepare NAME: the kernel and the initrd of its machine.
 prepare() {
     local suite architecture package image
     read -r suite architecture package < <(row "$1")
     image=$(tests/debian.sh depends "$suite" "$architecture" "$package" | grep -m1 '^linux-image-')
-    $here/root.sh "$work/$1" "$work/built-$architecture" "$suite" "$architecture" "$image"
+    mkdir -p "$work/$1"
+    $here/root.sh kernel "$work/$1" "$architecture" "$suite" "$image"
+    cat "$work/for-$architecture/userland.cpio" "$work/$1/modules.cpio" >"$work/$1/initrd"
 }
 
 # boot NAME: runs the checks on its kernel, and says in one line how that went.
 boot() {
     local name=$1 begin=$SECONDS architecture failed
+    prepare "$name"
     read -r _ architecture _ < <(row "$name")
     local machine=(qemu-system-x86_64 -append "console=ttyS0 $options") console=$work/$name/console
     if [ "$architecture" = arm64 ]; then
