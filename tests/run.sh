@@ -27,7 +27,7 @@ stages=(
 waiting=' pages '
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
-# Holds promtool, node_exporter, and a python3 that has prometheus_client.
+# Holds Prometheus, promtool, Alertmanager, amtool, node_exporter, and a python3 that has prometheus_client.
 tools=$target/test-tools
 packages=(
     gcc libc6-dev ca-certificates             # to link Rust programs
@@ -43,6 +43,9 @@ packages=(
 stage_tools() {
     install_packages
     take_binary promtool prometheus
+    take_binary prometheus prometheus
+    take_binary prometheus-alertmanager prometheus-alertmanager
+    take_binary amtool prometheus-alertmanager
     take_binary prometheus-node-exporter prometheus-node-exporter
     ln -sfn /usr/bin/python3 "$tools/python3"
     if command -v rustup >/dev/null; then
@@ -134,7 +137,7 @@ end_to_end() {
         echo "there is no such end-to-end test: $*"
         return 1
     fi
-    PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter \
+    PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter NETDROP_TEST_TOOLS=$tools \
         "${run[@]}" --include-ignored --test-threads=1 "${benchmarks[@]}" "${elsewhere[@]}"
 }
 

@@ -4,11 +4,13 @@ use std::fs;
 use std::net::SocketAddr;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 use crate::http::{self, Response};
-use crate::launch::{Launch, Process, inside};
+use crate::launch::{Launch, inside};
 use crate::metrics::Metrics;
 use crate::netns::Handle;
+use crate::process::{Ended, Process};
 
 /// A running exporter that answers requests; killed on drop. Its log is printed when the test fails.
 #[derive(Debug)]
@@ -16,15 +18,8 @@ pub struct Exporter {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) namespace: Option<Handle>,
-}
-
-/// What an exporter left that ended by itself.
-#[derive(Debug)]
-pub struct Ended {
-    /// The exit code; `None` when a signal killed it.
-    pub code: Option<i32>,
-    /// Its standard error.
-    pub log: String,
+    // Where the binary is, if it had to be copied.
+    pub(crate) _copy: Option<TempDir>,
 }
 
 impl Exporter {

@@ -2,20 +2,18 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::exporter::{Ended, Exporter};
+use crate::exporter::Exporter;
 use crate::http;
 use crate::netns::{Handle, Namespace};
-use crate::wait::{SOON, poll_for, try_poll};
+use crate::process::{Ended, Process};
+use crate::wait::{SOON, poll_for};
 
 const BINARY: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -43,16 +41,6 @@ pub struct Launch {
     namespace: Option<(String, Handle)>,
     wrapper: Vec<String>,
     as_nobody: bool,
-}
-
-/// The child process and the thread that collects its log; killed on drop.
-#[derive(Debug)]
-pub(crate) struct Process {
-    pub(crate) child: Child,
-    log: Arc<Mutex<String>>,
-    reader: Option<JoinHandle<()>>,
-    // Where the binary is, when it had to be copied.
-    _copy: Option<TempDir>,
 }
 
 impl Launch {
@@ -95,7 +83,7 @@ impl Launch {
             self.arguments
                 .push("--web.listen-address=127.0.0.1:0".to_owned());
         }
-        let mut process = self.spawn();
+        let (mut process, copy) = self.spawn();
         let address = poll_for("the exporter listens", SOON, || {
             let status = process.child.try_wait().unwrap();
             // The address first: it may have been the last word before the end.
@@ -117,15 +105,18 @@ impl Launch {
             process,
             address,
             namespace,
+            _copy: copy,
         }
     }
 
     /// Starts it and waits for its end, which the test expects without a signal.
     pub fn run(self) -> Ended {
-        self.spawn().end()
+        let (mut process, _copy) = self.spawn();
+        process.end()
     }
 
-    fn spawn(&self) -> Process {
+    /// The running exporter, and where its binary is if it had to be copied.
+    fn spawn(&self) -> (Process, Option<TempDir>) {
         let (binary, copy) = self.binary();
         let mut words = Vec::new();
         if let Some((name, _)) = &self.namespace {
@@ -137,30 +128,9 @@ impl Launch {
         }
         words.push(binary.to_str().unwrap());
         words.extend(self.arguments.iter().map(String::as_str));
-        let mut child = Command::new(words[0])
-            .args(&words[1..])
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot run {words:?}: {error}"));
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let log = Arc::new(Mutex::new(String::new()));
-        let filled = Arc::clone(&log);
-        let reader = thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let mut log = filled.lock().unwrap_or_else(PoisonError::into_inner);
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        Process {
-            child,
-            log,
-            reader: Some(reader),
-            _copy: copy,
-        }
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env_remove("RUST_LOG");
+        (Process::spawn("the exporter", command), copy)
     }
 
     /// The binary, copied to where `nobody` may read it if need be: a clone often lies in a private home.
@@ -187,43 +157,6 @@ pub fn binary() -> PathBuf {
         built.display()
     );
     built
-}
-
-impl Process {
-    /// What it has written to standard error so far.
-    pub(crate) fn log(&self) -> String {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Waits for the end of the process and of its log.
-    pub(crate) fn end(&mut self) -> Ended {
-        let ended = try_poll(SOON, || self.child.try_wait().unwrap());
-        let status: ExitStatus =
-            ended.unwrap_or_else(|| panic!("the exporter did not end within {SOON:?}"));
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
-        }
-        Ended {
-            code: status.code(),
-            log: self.log(),
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait()
-            && let Err(error) = self.child.kill().and_then(|()| self.child.wait())
-        {
-            eprintln!("cannot kill the exporter: {error}");
-        }
-        if thread::panicking() {
-            eprintln!("--- log of the exporter ---\n{}---", self.log());
-        }
-    }
 }
 
 fn listening_address(log: &str) -> Option<SocketAddr> {

@@ -10,6 +10,7 @@
     reason = "a failed step of a test ends the test, with the step's name"
 )]
 
+pub mod alertmanager;
 pub mod bpf;
 pub mod bpftool;
 pub mod churn;
@@ -29,12 +30,15 @@ pub mod netns;
 pub mod packet;
 pub mod pause;
 pub mod pressure;
+pub mod process;
+pub mod prometheus;
 pub mod refuse;
 pub mod room;
 pub mod rtnl;
 pub mod scene;
 pub mod segment;
 pub mod send;
+mod server;
 pub mod sockets;
 pub mod strace;
 pub mod symbols;
@@ -44,6 +48,7 @@ pub mod tracefs;
 pub mod wait;
 pub mod watch;
 pub mod watched;
+pub mod webhook;
 pub mod wire;
 
 pub use exporter::Exporter;

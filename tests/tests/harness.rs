@@ -10,8 +10,9 @@ use std::path::Path;
 use std::thread;
 
 use netdrop_tests::netns::Veth;
+use netdrop_tests::prometheus::{Prometheus, Setup, Target};
 use netdrop_tests::room::Sysctl;
-use netdrop_tests::{Flood, Namespace, Room, Witness, send, wait_until};
+use netdrop_tests::{Exporter, Flood, Namespace, Room, Witness, send, wait_until};
 
 const SOON: std::time::Duration = netdrop_tests::wait::SOON;
 
@@ -104,4 +105,29 @@ fn nothing_is_left_behind() {
         );
     }
     assert_eq!(fs::read_to_string(path).unwrap(), before);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_real_prometheus_answers_queries_about_the_exporter() {
+    let _room = Room::enter();
+    let host = Namespace::new();
+    let exporter = Exporter::launch().namespace(&host).start();
+    let prometheus = Prometheus::start(&Setup {
+        targets: vec![Target {
+            job: "netdrop",
+            address: exporter.address(),
+            instance: Some("host.example:10095"),
+        }],
+        namespace: Some(&host),
+        ..Setup::default()
+    });
+    wait_until("Prometheus has scraped", SOON, || {
+        let up = prometheus.value(r#"up{job="netdrop", instance="host.example:10095"}"#);
+        up == Some(1.0)
+    });
+    let lo = prometheus.query(r#"netdrop_link_admin_up{device="lo"}"#);
+    assert_eq!(lo.len(), 1, "{lo:?}");
+    assert_eq!(lo[0].value, 1.0);
+    assert_eq!(prometheus.alerts(), []);
 }

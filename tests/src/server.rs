@@ -1,0 +1,110 @@
+//! A server of the Prometheus project as a child process on a free port: where it listens is in its log, and
+//! what it knows is JSON over HTTP.
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::http;
+use crate::launch::inside;
+use crate::netns::{Handle, Namespace};
+use crate::process::Process;
+use crate::wait::{SOON, poll_for};
+
+/// Where `tests/run.sh` puts these programs, when it does not tell by `NETDROP_TEST_TOOLS`.
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-tools");
+
+/// A server that is ready; killed on drop. Its log is printed when the test fails.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: Process,
+    address: SocketAddr,
+    namespace: Option<Handle>,
+}
+
+impl Server {
+    /// Starts a program in a namespace, or here without one, and waits until `/-/ready` answers 200.
+    pub(crate) fn start(
+        program: &'static str,
+        arguments: &[String],
+        namespace: Option<&Namespace>,
+    ) -> Self {
+        let mut command = match namespace {
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace.name()]);
+                command.arg(tool(program));
+                command
+            }
+            None => Command::new(tool(program)),
+        };
+        command
+            .args(arguments)
+            .arg("--web.listen-address=127.0.0.1:0");
+        let mut process = Process::spawn(program, command);
+        let address = poll_for(&format!("{program} listens"), SOON, || {
+            let status = process.child.try_wait().unwrap();
+            assert!(status.is_none(), "{program} ended: {status:?}");
+            listening_address(&process.log())
+        });
+        let server = Self {
+            process,
+            address,
+            namespace: namespace.map(Namespace::handle),
+        };
+        poll_for(&format!("{program} is ready"), SOON, || {
+            let answer = server.try_request("GET", "/-/ready");
+            answer.ok().filter(|response| response.status == 200)
+        });
+        server
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has written to standard error so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// What it answers to a GET, as JSON.
+    pub(crate) fn json(&self, path: &str) -> Value {
+        let response = self.try_request("GET", path).unwrap();
+        assert_eq!(response.status, 200, "GET {path}: {}", response.text());
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    fn try_request(&self, method: &str, path: &str) -> std::io::Result<http::Response> {
+        inside(self.namespace.as_ref(), || {
+            http::try_request(self.address, method, path, &[])
+        })
+    }
+}
+
+/// A program that `tests/run.sh` has fetched.
+pub(crate) fn tool(program: &str) -> PathBuf {
+    let tools = env::var_os("NETDROP_TEST_TOOLS").map_or_else(|| TOOLS.into(), PathBuf::from);
+    let path = tools.join(program);
+    assert!(
+        path.is_file(),
+        "there is no {}: run tests/run.sh tools, or set NETDROP_TEST_TOOLS",
+        path.display()
+    );
+    path
+}
+
+/// The address that the last whole line `msg="Listening on" ... address=127.0.0.1:39979` names. Asked for port
+/// 0, only this line has the port (exporter-toolkit, `web/tls_config.go`).
+fn listening_address(log: &str) -> Option<SocketAddr> {
+    let (whole, _) = log.rsplit_once('\n')?;
+    let line = whole
+        .lines()
+        .rfind(|line| line.contains("\"Listening on\""))?;
+    let (_, address) = line.split_once(" address=")?;
+    address.split_whitespace().next()?.parse().ok()
+}
