@@ -38,7 +38,7 @@ pub mod rtnl;
 pub mod scene;
 pub mod segment;
 pub mod send;
-mod server;
+pub mod server;
 pub mod sockets;
 pub mod strace;
 pub mod symbols;

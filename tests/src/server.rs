@@ -87,7 +87,7 @@ impl Server {
 }
 
 /// A program that `tests/run.sh` has fetched.
-pub(crate) fn tool(program: &str) -> PathBuf {
+pub fn tool(program: &str) -> PathBuf {
     let tools = env::var_os("NETDROP_TEST_TOOLS").map_or_else(|| TOOLS.into(), PathBuf::from);
     let path = tools.join(program);
     assert!(

@@ -1,0 +1,161 @@
+//! From a link to a pager: a host with a stand-in for a network card, its exporter, Prometheus, Alertmanager and
+//! a webhook receiver.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use netdrop_tests::alertmanager::Alertmanager;
+use netdrop_tests::hardware::Hardware;
+use netdrop_tests::netns::{Namespace, Veth};
+use netdrop_tests::prometheus::{Prometheus, Setup, Target};
+use netdrop_tests::wait::SOON;
+use netdrop_tests::webhook::{Alert, Notification, Webhook};
+use netdrop_tests::{Exporter, wait_until};
+
+/// What the host is called, by its label `instance`.
+pub(crate) const HOST: &str = "host-a.example";
+/// The stand-in for a network card.
+pub(crate) const CARD: &str = "card0";
+
+/// The threshold `settle_seconds`, and some more: what happens earlier is the host's boot.
+const SETTLED: Duration = Duration::from_secs(35);
+
+/// All of it; ends on drop, the first field first.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    pub(crate) webhook: Webhook,
+    pub(crate) prometheus: Prometheus,
+    pub(crate) alertmanager: Alertmanager,
+    exporter: Exporter,
+    _hardware: Hardware,
+    pub(crate) listener: TcpListener,
+    pub(crate) server: SocketAddr,
+    cable: Veth,
+    pub(crate) host: Namespace,
+    pub(crate) switch: Namespace,
+}
+
+impl Chain {
+    /// Starts it with so many seconds between scrapes and between evaluations, and waits until the host's links
+    /// have settled.
+    pub(crate) fn start(interval: u32) -> Self {
+        let (host, switch) = (Namespace::new(), Namespace::new());
+        let cable = Veth::named(&host, CARD, &switch, "port0", None);
+        host.ip(&["address", "add", "192.0.2.1/24", "dev", CARD]);
+        switch.ip(&["address", "add", "192.0.2.2/24", "dev", &cable.b]);
+        // A real queue, as a network card has; a bare veth has none.
+        host.exec(&[
+            "tc", "qdisc", "add", "dev", CARD, "root", "pfifo", "limit", "1000",
+        ]);
+        let address = switch.exec(&["cat", &format!("/sys/class/net/{}/address", cable.b)]);
+        let neighbour = ["neigh", "replace", "192.0.2.2", "lladdr", address.trim()];
+        host.ip(&[&neighbour[..], &["dev", CARD, "nud", "permanent"]].concat());
+        let listener = switch.enter(|| TcpListener::bind("192.0.2.2:0").unwrap());
+
+        let hardware = Hardware::of(&host, &[CARD]);
+        let sysfs = format!("--path.sysfs={}", hardware.sysfs().display());
+        let exporter = Exporter::launch()
+            .namespace(&host)
+            .arguments(&[&sysfs])
+            .start();
+        let started = Instant::now();
+        let webhook = Webhook::start(Some(&host));
+        let alertmanager = Alertmanager::start(&routes(webhook.address()), Some(&host));
+        let prometheus = Prometheus::start(&Setup {
+            scrape_interval: interval,
+            evaluation_interval: interval,
+            targets: vec![Target {
+                job: "netdrop",
+                address: exporter.address(),
+                instance: Some(&format!("{HOST}:10095")),
+            }],
+            rules: vec![&alerts().join("netdrop.rules.yml")],
+            alertmanager: Some(alertmanager.address()),
+            namespace: Some(&host),
+        });
+        wait_until("the host's links have settled", SETTLED + SOON, || {
+            started.elapsed() > SETTLED
+        });
+        let watched = format!(r#"netdrop:link:watched{{host="{HOST}", device="{CARD}"}}"#);
+        let carried = format!(r#"netdrop:link:without_carrier{{host="{HOST}", device="{CARD}"}}"#);
+        let soon = SOON + 3 * Duration::from_secs(interval.into());
+        wait_until("the rules know the card", soon, || {
+            prometheus.value(&watched) == Some(1.0) && prometheus.value(&carried) == Some(0.0)
+        });
+        Self {
+            webhook,
+            prometheus,
+            alertmanager,
+            exporter,
+            _hardware: hardware,
+            server: listener.local_addr().unwrap(),
+            listener,
+            cable,
+            host,
+            switch,
+        }
+    }
+
+    /// Takes the switch's end of the cable down: the card loses its carrier, and nobody on the host did it.
+    pub(crate) fn pull(&self) {
+        self.switch
+            .ip(&["link", "set", "dev", &self.cable.b, "down"]);
+    }
+
+    /// Puts it in again.
+    pub(crate) fn plug(&self) {
+        self.switch.ip(&["link", "set", "dev", &self.cable.b, "up"]);
+    }
+
+    /// The notifications that went to `page`, `ticket` or `info`.
+    pub(crate) fn sent_to(&self, receiver: &str) -> Vec<Notification> {
+        let path = format!("/{receiver}");
+        let all = self.webhook.notifications().into_iter();
+        all.filter(|notification| notification.path == path)
+            .collect()
+    }
+
+    /// How often the card has lost its carrier, as the exporter says.
+    pub(crate) fn losses(&self) -> f64 {
+        let labels = [("device", CARD), ("transition", "carrier_down")];
+        let metrics = self.exporter.scrape();
+        metrics
+            .value("netdrop_link_transitions_total", &labels)
+            .unwrap()
+    }
+}
+
+/// The page about the card, with this status.
+pub(crate) fn is_the_page(alert: &Alert, status: &str) -> bool {
+    let label = |name: &str| alert.labels.get(name).map(String::as_str);
+    alert.status == status
+        && label("alertname") == Some("LinkCarrierDown")
+        && label("host") == Some(HOST)
+        && label("device") == Some(CARD)
+}
+
+/// The directory `alerts/`.
+fn alerts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../alerts")
+}
+
+/// The example as it is, but with our receiver, and without the long waits: for a ticket, which the page that
+/// explains it must come before, and for the next notification of a group.
+fn routes(receiver: SocketAddr) -> String {
+    let example = fs::read_to_string(alerts().join("alertmanager.example.yml")).unwrap();
+    let mut config = example;
+    for (from, to) in [
+        ("localhost:9099", receiver.to_string().as_str()),
+        ("group_wait: 2m", "group_wait: 40s"),
+        ("group_wait: 5m", "group_wait: 40s"),
+        ("group_interval: 5m", "group_interval: 5s"),
+        ("group_interval: 15m", "group_interval: 5s"),
+        ("group_interval: 1h", "group_interval: 5s"),
+    ] {
+        assert!(config.contains(from), "the example has no {from:?}");
+        config = config.replace(from, to);
+    }
+    config
+}

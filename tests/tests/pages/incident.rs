@@ -1,0 +1,144 @@
+//! The incident, and a flap of 50 ms: one page, for the right link, in time, and nothing else.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_socket_linger;
+
+use netdrop_tests::wait::SOON;
+use netdrop_tests::webhook::Notification;
+use netdrop_tests::{poll_for, wait_until};
+
+use crate::chain::{CARD, Chain, is_the_page};
+
+/// Two intervals between scrapes and two between evaluations; Alertmanager does not wait with a page.
+const INTERVALS: u32 = 4;
+/// What a busy machine may add to that, for starting and scheduling processes.
+const ALLOWANCE: Duration = Duration::from_secs(5);
+/// The page stays for 5 minutes after the last loss, and 7 more (`keep_firing_for`).
+const RESOLVED: Duration = Duration::from_secs(12 * 60 + 60);
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn page_comes_once_for_the_incident_and_resolves() {
+    let chain = Chain::start(5);
+    let client = chain
+        .host
+        .enter(|| TcpStream::connect(chain.server).unwrap());
+    // Without carrier it could not say goodbye, and would hold its namespace for minutes.
+    set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    let mut client = client;
+    let accepted = chain.listener.accept().unwrap().0;
+    set_socket_linger(&accepted, Some(Duration::ZERO)).unwrap();
+
+    let pulled = Instant::now();
+    chain.pull();
+    client.write_all(b"are you there?").unwrap();
+    let connects = thread::spawn({
+        let (host, server) = (chain.host.handle(), chain.server);
+        move || {
+            host.enter(|| {
+                for _ in 0..10 {
+                    let connect = TcpStream::connect_timeout(&server, Duration::from_millis(1500));
+                    assert!(connect.is_err(), "the cable is not in");
+                }
+            });
+        }
+    });
+    let page = first_page(&chain);
+    report("incident", 5, pulled, &page);
+    assert_in_time(5, pulled, &page);
+    let annotations = &page.alerts[0].annotations;
+    assert!(annotations["summary"].contains(CARD), "{annotations:?}");
+    assert!(
+        annotations["description"].contains("STILL DOWN"),
+        "{annotations:?}"
+    );
+
+    // Its consequence is seen, and held back.
+    connects.join().unwrap();
+    wait_until("the drops are an alert, and inhibited", SOON, || {
+        let inhibited = chain.alertmanager.inhibited();
+        inhibited.iter().any(|name| name == "DropsWhileLinkDown")
+    });
+    chain.plug();
+    assert_one_page_that_resolves(&chain);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn page_comes_once_for_a_flap_between_two_scrapes_at_15_s() {
+    flap(15);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn page_comes_once_for_a_flap_between_two_scrapes_at_30_s() {
+    flap(30);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn page_comes_once_for_a_flap_between_two_scrapes_at_60_s() {
+    flap(60);
+}
+
+/// A loss of 50 ms. Linkwatch may take a second to tell it (`net/core/link_watch.c`); the kernel counts it all the same.
+fn flap(interval: u32) {
+    let chain = Chain::start(interval);
+    let before = chain.losses();
+    let pulled = Instant::now();
+    chain.pull();
+    thread::sleep(Duration::from_millis(50));
+    chain.plug();
+    wait_until("the exporter has heard of it", SOON, || {
+        chain.losses() == before + 1.0
+    });
+    let page = first_page_within(&chain, Duration::from_secs((INTERVALS * interval).into()));
+    report("flap of 50 ms", interval, pulled, &page);
+    assert_in_time(interval, pulled, &page);
+    let description = &page.alerts[0].annotations["description"];
+    assert!(description.contains("up again"), "{description}");
+}
+
+fn first_page(chain: &Chain) -> Notification {
+    first_page_within(chain, Duration::from_secs(20))
+}
+
+fn first_page_within(chain: &Chain, time: Duration) -> Notification {
+    poll_for("a page comes", time + SOON, || {
+        chain.sent_to("page").into_iter().next()
+    })
+}
+
+/// So that a log of a run has the figures.
+fn report(what: &str, interval: u32, pulled: Instant, page: &Notification) {
+    let seconds = page.at.duration_since(pulled).as_secs_f64();
+    println!("{what}, intervals of {interval} s: the page came after {seconds:.1} s");
+}
+
+fn assert_in_time(interval: u32, pulled: Instant, page: &Notification) {
+    let limit = Duration::from_secs((INTERVALS * interval).into()) + ALLOWANCE;
+    let took = page.at.duration_since(pulled);
+    assert!(
+        took <= limit,
+        "the page came after {took:?}, not within {limit:?}"
+    );
+    assert_eq!(page.alerts.len(), 1, "{page:?}");
+    assert!(is_the_page(&page.alerts[0], "firing"), "{page:?}");
+}
+
+/// Until the page is resolved nothing else was sent to anybody but an information.
+fn assert_one_page_that_resolves(chain: &Chain) {
+    wait_until("the page is resolved", RESOLVED, || {
+        chain.sent_to("page").len() >= 2
+    });
+    let pages = chain.sent_to("page");
+    assert_eq!(pages.len(), 2, "{pages:?}");
+    assert!(is_the_page(&pages[0].alerts[0], "firing"), "{pages:?}");
+    assert!(is_the_page(&pages[1].alerts[0], "resolved"), "{pages:?}");
+    let tickets = chain.sent_to("ticket");
+    assert!(tickets.is_empty(), "{tickets:?}");
+}
