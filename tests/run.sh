@@ -20,6 +20,8 @@ stages=(
     'reasons | 150 | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
     'e2e     | 900 | tools build | the exporter on this kernel, as root, in network namespaces of its own'
     'kernels | 900 | tools build | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
+    'alerts  | 600 | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
+    'pages   | 1200 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
     'bench   | 360 | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
 )
 
@@ -34,6 +36,7 @@ packages=(
     rust-web-clippy                           # lints for the BPF target, with the compiler that builds it
     iproute2 nftables ethtool procps          # what the end-to-end tests set up links and drops with
     python3 python3-prometheus-client         # reads the metrics back
+    python3-yaml                              # reads the alert rules
     strace                                    # makes system calls of the exporter fail
     bpftrace                                  # what the benchmark compares with
     bpftool debian-archive-keyring xz-utils zstd  # what drop reasons there are in Debian's newest kernel
@@ -44,8 +47,8 @@ stage_tools() {
     install_packages
     take_binary promtool prometheus
     take_binary prometheus prometheus
-    take_binary prometheus-alertmanager prometheus-alertmanager
     take_binary amtool prometheus-alertmanager
+    take_binary prometheus-alertmanager prometheus-alertmanager alertmanager-share
     take_binary prometheus-node-exporter prometheus-node-exporter
     ln -sfn /usr/bin/python3 "$tools/python3"
     if command -v rustup >/dev/null; then
@@ -114,6 +117,18 @@ stage_kernels() {
     tests/kernels/run.sh
 }
 
+stage_alerts() {
+    tests/check-alerts.py
+    tests/alerts.sh
+}
+
+stage_pages() {
+    require_root
+    # All at the same time, because they wait.
+    PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter NETDROP_TEST_TOOLS=$tools \
+        cargo test --package netdrop-tests --test pages -- --ignored --nocapture --test-threads=16
+}
+
 stage_bench() {
     require_root
     cargo_bpf build --profile bpf --bin baseline
@@ -124,8 +139,8 @@ stage_bench() {
         cargo test --package netdrop-tests --test link_cost -- --ignored --nocapture --test-threads=1
 }
 
-# The benchmarks have a stage of their own.
-benchmarks=(--skip the_program_costs --skip bench_)
+# The benchmarks and the pages have stages of their own.
+benchmarks=(--skip the_program_costs --skip bench_ --skip page_)
 # What needs modules runs on kernels that have them.
 elsewhere=(--skip links_of_every_kind --skip a_bond_has_carrier --skip netem --skip reasons_of_a_module)
 
@@ -176,10 +191,11 @@ install_packages() {
     fi
 }
 
-# take_binary PROGRAM PACKAGE: takes only one program out of a Debian package: to install it would start a server.
+# take_binary PROGRAM PACKAGE [SHARE]: takes only one program out of a Debian package: to install it would start a
+# server. SHARE is a name for its /usr/share, if it needs that.
 take_binary() {
     mkdir -p "$tools"
-    if [ -x "$tools/$1" ]; then
+    if [ -x "$tools/$1" ] && [ -e "$tools/${3:-$1}" ]; then
         return
     fi
     local unpacked=$tools/unpacked
@@ -190,6 +206,9 @@ take_binary() {
         dpkg-deb --extract "$2"_*.deb .
     )
     mv "$unpacked/usr/bin/$1" "$tools/"
+    if [ -n "${3:-}" ]; then
+        rm -rf "${tools:?}/$3" && mv "$unpacked/usr/share" "$tools/$3"
+    fi
     rm -rf "$unpacked"
 }
 

@@ -1,5 +1,6 @@
 //! A real Alertmanager: it groups, inhibits and notifies.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 
@@ -7,13 +8,27 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::netns::Namespace;
-use crate::server::Server;
+use crate::prometheus::texts;
+use crate::server::{Server, tool};
+
+/// Debian's Alertmanager reads its templates from `/usr/share/prometheus/alertmanager`, wherever itself is, and to
+/// install it would start it. So it sees those of its package, unpacked, as `/usr/share`.
+const SHOW_SHARE: &str = r#"mount --bind "$1" /usr/share && shift && exec "$@""#;
 
 /// A running Alertmanager without peers; killed on drop.
 #[derive(Debug)]
 pub struct Alertmanager {
     server: Server,
     _directory: TempDir,
+}
+
+/// An alert, as Alertmanager knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// All labels, `alertname` included.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is held back because of another.
+    pub inhibited: bool,
 }
 
 impl Alertmanager {
@@ -28,7 +43,12 @@ impl Alertmanager {
             "--cluster.listen-address=".to_owned(),
         ];
         Self {
-            server: Server::start("prometheus-alertmanager", &arguments, namespace),
+            server: Server::start(
+                "prometheus-alertmanager",
+                &["unshare", "--mount", "sh", "-c", SHOW_SHARE, "sh", &share()],
+                &arguments,
+                namespace,
+            ),
             _directory: directory,
         }
     }
@@ -38,19 +58,21 @@ impl Alertmanager {
         self.server.address()
     }
 
-    /// The names of the alerts that it holds back because of others, sorted.
-    pub fn inhibited(&self) -> Vec<String> {
-        let alerts = self
-            .server
-            .json("/api/v2/alerts?active=false&silenced=false");
-        let mut names: Vec<_> = alerts
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|alert| alert["status"]["inhibitedBy"] != Value::Array(Vec::new()))
-            .map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned())
-            .collect();
-        names.sort();
-        names
+    /// The alerts that it has, those that it holds back among them.
+    pub fn alerts(&self) -> Vec<Alert> {
+        let alerts = self.server.json("/api/v2/alerts");
+        let alerts = alerts.as_array().unwrap().iter();
+        alerts
+            .map(|alert| Alert {
+                labels: texts(&alert["labels"]),
+                inhibited: alert["status"]["inhibitedBy"] != Value::Array(Vec::new()),
+            })
+            .collect()
     }
+}
+
+/// Where `tests/run.sh` has put `/usr/share` of the package.
+fn share() -> String {
+    let beside = tool("prometheus-alertmanager").with_file_name("alertmanager-share");
+    beside.to_str().unwrap().to_owned()
 }

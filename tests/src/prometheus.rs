@@ -21,6 +21,8 @@ pub struct Setup<'a> {
     pub evaluation_interval: u32,
     /// What it scrapes.
     pub targets: Vec<Target<'a>>,
+    /// Which series it leaves out: a regular expression for the metric's name, a semicolon and the label `netns`.
+    pub leave_out: Option<&'a str>,
     /// Files of rules.
     pub rules: Vec<&'a Path>,
     /// Where its alerts go.
@@ -73,6 +75,7 @@ impl Default for Setup<'_> {
             scrape_interval: 1,
             evaluation_interval: 1,
             targets: Vec::new(),
+            leave_out: None,
             rules: Vec::new(),
             alertmanager: None,
             namespace: None,
@@ -91,7 +94,7 @@ impl Prometheus {
             format!("--storage.tsdb.path={}/data", directory.path().display()),
         ];
         Self {
-            server: Server::start("prometheus", &arguments, setup.namespace),
+            server: Server::start("prometheus", &[], &arguments, setup.namespace),
             _directory: directory,
         }
     }
@@ -172,6 +175,13 @@ impl Setup<'_> {
                 "- job_name: '{job}'\n  static_configs: [{{targets: ['{address}'], labels: {{instance: '{instance}'}}}}]"
             )
             .unwrap();
+            if let Some(names) = self.leave_out {
+                writeln!(
+                    text,
+                    "  metric_relabel_configs: [{{source_labels: [__name__, netns], regex: '{names}', action: drop}}]"
+                )
+                .unwrap();
+            }
         }
         if let Some(address) = self.alertmanager {
             writeln!(

@@ -26,24 +26,25 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a program in a namespace, or here without one, and waits until `/-/ready` answers 200.
+    /// Starts a program in a namespace, or here without one, and waits until `/-/ready` answers 200. `wrapper` is a
+    /// command that ends in executing its arguments.
     pub(crate) fn start(
         program: &'static str,
+        wrapper: &[&str],
         arguments: &[String],
         namespace: Option<&Namespace>,
     ) -> Self {
-        let mut command = match namespace {
-            Some(namespace) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace.name()]);
-                command.arg(tool(program));
-                command
-            }
-            None => Command::new(tool(program)),
-        };
-        command
-            .args(arguments)
-            .arg("--web.listen-address=127.0.0.1:0");
+        let tool = tool(program);
+        let mut words = Vec::new();
+        if let Some(namespace) = namespace {
+            words.extend(["ip", "netns", "exec", namespace.name()]);
+        }
+        words.extend(wrapper);
+        words.push(tool.to_str().unwrap());
+        words.extend(arguments.iter().map(String::as_str));
+        words.push("--web.listen-address=127.0.0.1:0");
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         let mut process = Process::spawn(program, command);
         let address = poll_for(&format!("{program} listens"), SOON, || {
             let status = process.child.try_wait().unwrap();

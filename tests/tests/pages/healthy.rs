@@ -179,7 +179,15 @@ fn start_containers(host: &Namespace, count: &AtomicU64, stop: &AtomicBool) {
 
 /// A filter that drops a little, loaded anew.
 fn reload_filters(host: &Namespace, count: &AtomicU64, stop: &AtomicBool) {
-    const RULES: &str = "flush ruleset\ntable inet t { chain c { type filter hook input priority 0; tcp dport 10 drop; } }\n";
+    const RULES: &str = "
+        flush ruleset
+        table inet t {
+            chain c {
+                type filter hook input priority 0
+                tcp dport 10 drop
+            }
+        }
+";
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), RULES).unwrap();
     while !stop.load(Ordering::Relaxed) {

@@ -60,8 +60,8 @@ fn page_comes_once_for_the_incident_and_resolves() {
     // Its consequence is seen, and held back.
     connects.join().unwrap();
     wait_until("the drops are an alert, and inhibited", SOON, || {
-        let inhibited = chain.alertmanager.inhibited();
-        inhibited.iter().any(|name| name == "DropsWhileLinkDown")
+        let mut alerts = chain.alertmanager.alerts().into_iter();
+        alerts.any(|alert| alert.inhibited && alert.labels["alertname"] == "DropsWhileLinkDown")
     });
     chain.plug();
     assert_one_page_that_resolves(&chain);

@@ -8,6 +8,7 @@
 )]
 
 mod chain;
+mod files;
 mod healthy;
 mod incident;
 mod recording;
