@@ -118,8 +118,8 @@ stage_kernels() {
 }
 
 stage_alerts() {
-    tests/check-alerts.py
-    tests/alerts.sh
+    PATH=$tools:$PATH tests/check-alerts.py
+    PATH=$tools:$PATH tests/alerts.sh
 }
 
 stage_pages() {
