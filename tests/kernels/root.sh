@@ -56,15 +56,16 @@ add_kernel() {
         unpack "$package" "$scratch"
     done
     cp "$(find "$scratch" -name 'vmlinuz*')" "$directory/kernel"
-    modules=$(find "$scratch" -path '*lib/modules/*' -name modules.builtin -printf '%h\n')
+    modules=$(find "$scratch" -path '*/lib/modules/*/kernel' -prune -printf '%h\n')
     release=$(basename "$modules")
     for part in kernel/net kernel/drivers/net kernel/lib kernel/crypto kernel/arch; do
         mkdir -p "$root/lib/modules/$release/$part"
         cp -r "$modules/$part/." "$root/lib/modules/$release/$part/"
     done
     rm -rf "$root/lib/modules/$release/kernel/drivers/net"/{ethernet,wireless}
-    cp "$modules"/modules.{builtin,builtin.modinfo,order} "$root/lib/modules/$release/"
-    depmod --basedir "$root" "$release"
+    # What is built in and in which order; newer packages leave it out.
+    find "$modules" -maxdepth 1 -name 'modules.*' -exec cp -t "$root/lib/modules/$release" {} +
+    depmod --basedir "$root" "$release" 2>/dev/null
 }
 
 # unpack PACKAGE DIRECTORY: dpkg-deb itself would put directories in the place of symbolic links.

@@ -11,8 +11,10 @@ use netdrop_exporter::drops::btf;
 use netdrop_tests::bpftool::Types;
 use netdrop_tests::netns::{Veth, run};
 use netdrop_tests::wait::SOON;
-use netdrop_tests::watch::{assert_one, drops};
-use netdrop_tests::{Exporter, Flood, Namespace, Room, Watched, send, wait_until};
+use netdrop_tests::watch::drops;
+use netdrop_tests::{Exporter, Flood, Namespace, Room, Watched, Witness, send, wait_until};
+
+const DROPPED: &str = "netdrop_dropped_packets_total";
 
 #[test]
 #[ignore = "needs root and modules: run by tests/run.sh kernels"]
@@ -137,19 +139,28 @@ fn reasons_of_a_module_have_its_names() {
     // No action is to drop; the action that is called so has another number in the kernel.
     switch(&["add-flow", "dp7", "in_port(1),eth(),eth_type(0x88b5)", ""]);
     let exporter = Exporter::launch().namespace(&host).start();
-    let dropped = drops(&exporter, "host", send::ETHERTYPE, || {
-        let sent = other.enter(|| Flood::over(&veth.b, 600).send());
-        let received = format!("/sys/class/net/{}/statistics/rx_packets", veth.a);
-        wait_until("the switch has received all", SOON, || {
-            host.exec(&["cat", &received]).trim() == sent.to_string()
-        });
+    let witness = Witness::of_protocol(send::ETHERTYPE);
+    let sent = other.enter(|| Flood::over(&veth.b, 600).send());
+    let received = format!("/sys/class/net/{}/statistics/rx_packets", veth.a);
+    wait_until("the switch has received all", SOON, || {
+        host.exec(&["cat", &received]).trim() == sent.to_string()
     });
+    let metrics = exporter.scrape();
+    let at_port = [("device", veth.a.as_str())];
+    let mut series = metrics.series(DROPPED, &at_port);
     if module.is_empty() {
         // Before 6.6 that is no drop (do_execute_actions, net/openvswitch/actions.c).
-        assert_eq!(dropped, []);
+        assert_eq!((witness.count(), series.next()), (0, None));
     } else {
-        assert_one(&dropped, "", &veth.a, 600, false);
-        assert!(module.contains_key(&dropped[0].kind.reason), "{dropped:?}");
+        let dropped = series.next().unwrap();
+        let reason = &dropped.labels["reason"];
+        assert_eq!(
+            (witness.count(), dropped.value, series.next()),
+            (sent, sent as f64, None)
+        );
+        // The trace has names for the kernel's own reasons only.
+        let number = witness.only_kind().reason;
+        assert_eq!(number, format!("{:#x}", module[reason]), "{reason}");
     }
     switch(&["del-dp", "dp7"]);
 }
