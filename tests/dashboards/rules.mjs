@@ -1,0 +1,160 @@
+// The rules that a dashboard keeps: those of Grafana's dashboard linter (grafana/dashboard-linter; their names stand
+// where they are checked), and some of our own.
+
+import { existsSync, readFileSync } from "node:fs";
+import { RATE_INTERVAL, queries, root } from "./dashboards.mjs";
+import { NEWEST_SCHEMA, UNITS } from "./grafana.mjs";
+
+const REPOSITORY = readFileSync(new URL("Cargo.toml", root), "utf8").match(/^repository = "(.*)"$/m)[1];
+
+/** What is wrong with a dashboard, a line each; `all` are those that it may link to. */
+export function findings(dashboard, all) {
+  const found = [];
+  const say = (where, what) => found.push(`${dashboard.name}: ${where}: ${what}`);
+  checkFile(dashboard, (what) => say("file", what));
+  checkVariables(dashboard.json, (variable, what) => say(`variable ${variable}`, what));
+  for (const panel of dashboard.json.panels) checkPanel(panel, (what) => say(`panel "${panel.title}"`, what));
+  for (const query of queries(dashboard)) checkQuery(query, (what) => say(query.where, what));
+  for (const url of links(dashboard.json)) checkLink(url, all, (what) => say("link", what));
+  return found;
+}
+
+/** Metrics and labels that are not there; `known` are the labels of each metric. */
+export function unknownNames(dashboard, known) {
+  const found = [];
+  for (const { where, selectors, grouping, label } of queries(dashboard)) {
+    const say = (what) => found.push(`${dashboard.name}: ${where}: ${what}`);
+    for (const { metric, matchers } of selectors) {
+      if (!known[metric]) say(`there is no metric ${metric}`);
+      for (const matcher of matchers) {
+        if (known[metric] && !known[metric].includes(matcher.label)) say(`${metric} has no label ${matcher.label}`);
+      }
+    }
+    const labels = selectors.flatMap(({ metric }) => known[metric] ?? []);
+    for (const name of label ? [...grouping, label] : grouping) {
+      if (!labels.includes(name)) say(`no metric in it has the label ${name}`);
+    }
+  }
+  return found;
+}
+
+function checkFile({ name, text, json }, say) {
+  // A stable layout: so a change shows as a small difference.
+  if (text !== `${JSON.stringify(json, null, 2)}\n`) say("is not laid out with two spaces");
+  if (json.uid !== `netdrop-${name.replace(".json", "")}`) say("uid is not netdrop- and the file's name");
+  if (json.id !== undefined || json.__inputs || json.__requires) say("holds what an export for sharing adds");
+  if (json.editable !== false) say("is editable"); // uneditable-dashboard
+  if (!json.tags.includes("netdrop")) say("lacks the tag by which the dashboards find each other");
+  if (!(json.schemaVersion <= NEWEST_SCHEMA)) say("is newer than the Grafana it is checked with");
+  if (!json.title || !json.description) say("lacks a title or description");
+  for (const key of ["id", "title"]) {
+    const values = json.panels.map((panel) => panel[key]);
+    if (new Set(values).size !== values.length) say(`has panels that share their ${key}`);
+  }
+  for (const [i, a] of json.panels.entries()) {
+    if (a.gridPos.x + a.gridPos.w > 24) say(`"${a.title}" is too wide`);
+    for (const b of json.panels.slice(i + 1)) {
+      if (overlap(a.gridPos, b.gridPos)) say(`"${a.title}" is over "${b.title}"`);
+    }
+  }
+}
+
+function overlap(a, b) {
+  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+}
+
+function checkVariables({ templating: { list } }, say) {
+  const named = (name) => list.find((variable) => variable.name === name);
+  // template-datasource-rule
+  const source = named("datasource");
+  if (source?.type !== "datasource" || source.query !== "prometheus") say("datasource", "is no Prometheus data source");
+  if (source?.label !== "Data source") say("datasource", 'is not labelled "Data source"');
+  // template-job-rule, template-instance-rule
+  for (const [name, label] of [["job", "Job"], ["instance", "Instance"]]) {
+    const variable = named(name);
+    if (variable?.type !== "query") say(name, "is not there, or no query");
+    if (variable?.label !== label || !variable?.multi || variable?.allValue !== ".+") {
+      say(name, `is not labelled ${label}, with several values, and .+ for all`);
+    }
+  }
+  const chain = [];
+  for (const variable of list.filter(({ type }) => type === "query")) {
+    const { name, query, refresh, datasource } = variable;
+    if (datasource.uid !== "${datasource}") say(name, "does not use the data source chosen");
+    // template-on-time-change-reload-rule
+    if (refresh !== 2) say(name, "is not refreshed with the time range");
+    // template-label-promql-rule
+    if (!/^label_values\(.*, \w+\)$/.test(query)) say(name, "is no label_values()");
+    for (const before of chain) if (!query.includes(`$${before}"`)) say(name, `does not follow ${before}`);
+    if (["job", "instance"].includes(name)) chain.push(name);
+  }
+}
+
+function checkPanel(panel, say) {
+  // panel-title-description-rule
+  if (!panel.title || !panel.description?.endsWith(".")) say("lacks a title, or a description in sentences");
+  // panel-no-targets-rule
+  if (!panel.targets?.length) say("has no query");
+  // panel-datasource-rule
+  for (const part of [panel, ...panel.targets]) {
+    if (part.datasource?.uid !== "${datasource}") say("does not use the data source chosen");
+  }
+  const { defaults, overrides } = panel.fieldConfig;
+  const properties = overrides.flatMap((override) => override.properties);
+  const all = (id) => [defaults[id], ...properties.filter((property) => property.id === id).map(({ value }) => value)];
+  // panel-units-rule
+  for (const unit of all("unit")) if (!UNITS.has(unit)) say(`has no unit, or one that Grafana has not: ${unit}`);
+  if (!defaults.thresholds) say("has no thresholds");
+  if (panel.type === "timeseries") {
+    const { displayMode, sortBy, sortDesc } = panel.options.legend;
+    if (displayMode !== "table" || !sortBy || !sortDesc) say("has a legend that is not sorted by value");
+  }
+  // Colour is never the only signal: what a state's colour says stands beside it in words.
+  const mappings = all("mappings").flatMap((list) => list ?? []);
+  const states = mappings.flatMap(({ options }) => Object.values(options));
+  for (const { text } of states) if (!text) say("has a colour without a word");
+  if (panel.type === "state-timeline" && panel.options.showValue === "never") say("shows states by colour only");
+}
+
+function checkQuery({ selectors, errors, where }, say) {
+  for (const error of errors) say(`is no PromQL at "${error}"`); // target-promql-rule
+  if (selectors.length === 0) say("selects nothing");
+  // A variable follows those before it: checkVariables().
+  const chained = where.startsWith("variable ") ? [] : ["$job", "$instance"];
+  for (const { metric, matchers, range, call, ...is } of selectors) {
+    // target-job-rule, target-instance-rule
+    for (const variable of chained) {
+      const follows = matchers.some((matcher) => matcher.text === `${variable.slice(1)}=~"${variable}"`);
+      if (!follows) say(`${metric} does not follow ${variable}`);
+    }
+    // target-rate-interval-rule
+    if (["rate", "irate"].includes(call) && range !== RATE_INTERVAL) say(`rate of ${metric} not over $__rate_interval`);
+    // target-counter-agg-rule. No function sees a series that was not there before, nor counts each event once; and
+    // whether it ever counted is a question of its own.
+    const counts = ["rate", "irate", "increase"].includes(call) || is.isNewborn || is.isCounted || is.isAskedForZero;
+    const isCounter = metric.endsWith("_total") && !where.startsWith("variable ");
+    if (isCounter && !counts) say(`counter ${metric} without rate or increase`);
+  }
+}
+
+function links(value) {
+  if (typeof value !== "object" || value === null) return [];
+  const own = typeof value.url === "string" && value.url ? [value.url] : [];
+  return [...own, ...Object.values(value).flatMap(links)];
+}
+
+function checkLink(url, all, say) {
+  const [, uid] = url.match(/^\/d\/([\w-]+)/) ?? [];
+  if (uid) {
+    const target = all.find(({ json }) => json.uid === uid);
+    if (!target) return say(`${url}: no dashboard ${uid}`);
+    const variables = target.json.templating.list.map(({ name }) => name);
+    for (const [, name] of url.matchAll(/var-(\w+)=/g)) {
+      if (!variables.includes(name)) say(`${url}: no variable ${name} there`);
+    }
+    return;
+  }
+  const [, path] = url.match(/^(?:.*)\/(?:blob|tree)\/main\/(.*)$/) ?? [];
+  if (!url.startsWith(`${REPOSITORY}/`) || !path) return say(`${url}: not in this repository`);
+  if (!path.includes("$") && !existsSync(new URL(path, root))) say(`${url}: there is no ${path}`);
+}
