@@ -16,6 +16,7 @@ pub mod bpftool;
 pub mod churn;
 pub mod counters;
 pub mod crowd;
+pub mod dashboards;
 pub mod exporter;
 pub mod frames;
 pub mod hardware;

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::netns::Namespace;
-use crate::server::Server;
+use crate::netns::{Namespace, run};
+use crate::server::{Server, tool};
 
 /// What Prometheus is told.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Setup<'a> {
     pub alertmanager: Option<SocketAddr>,
     /// Where it runs.
     pub namespace: Option<&'a Namespace>,
+    /// The directory of its data; without one, an empty one of its own.
+    pub data: Option<&'a Path>,
 }
 
 /// A target of its own job.
@@ -79,6 +81,7 @@ impl Default for Setup<'_> {
             rules: Vec::new(),
             alertmanager: None,
             namespace: None,
+            data: None,
         }
     }
 }
@@ -89,9 +92,11 @@ impl Prometheus {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("prometheus.yml");
         fs::write(&config, setup.config()).unwrap();
+        let own = directory.path().join("data");
+        let data = setup.data.unwrap_or(&own);
         let arguments = [
             format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}/data", directory.path().display()),
+            format!("--storage.tsdb.path={}", data.display()),
         ];
         Self {
             server: Server::start("prometheus", &[], &arguments, setup.namespace),
@@ -194,8 +199,16 @@ impl Setup<'_> {
     }
 }
 
+/// Makes Prometheus's blocks in a directory from samples with time stamps, in the text format of OpenMetrics.
+pub fn create_blocks(openmetrics: &Path, directory: &Path) {
+    let promtool = tool("promtool");
+    let words = ["tsdb", "create-blocks-from", "openmetrics"];
+    let paths = [openmetrics, directory].map(|path| path.to_str().unwrap());
+    run(&[&[promtool.to_str().unwrap()], &words[..], &paths].concat());
+}
+
 /// A string in a query of a URL (RFC 3986, section 2.1).
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() {
             encoded.push(char::from(byte));

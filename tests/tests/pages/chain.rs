@@ -80,6 +80,7 @@ impl Chain {
             rules: vec![&alerts().join("netdrop.rules.yml")],
             alertmanager: Some(alertmanager.address()),
             namespace: Some(&host),
+            data: None,
         });
         wait_until("the host's links have settled", SETTLED + SOON, || {
             started.elapsed() > SETTLED

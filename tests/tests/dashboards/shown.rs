@@ -1,0 +1,102 @@
+//! What the dashboards show of the outage, beside what the exporter serves.
+
+use std::collections::BTreeSet;
+
+use netdrop_tests::Metrics;
+use netdrop_tests::dashboards::{Answer, View, values};
+
+use crate::INSTANCE;
+use crate::outage::{HEALTHY, LINK};
+
+const LINK_DOWN: &str = "netdrop_link_down_dropped_packets_total";
+
+pub(crate) fn the_categories_hide_what_is_expected(view: &View, metrics: &Metrics) {
+    let served: BTreeSet<_> = metrics
+        .series("netdrop_category_dropped_packets_total", &[])
+        .map(|sample| sample.labels["category"].clone())
+        .collect();
+    let options: BTreeSet<_> = view.options["category"].iter().cloned().collect();
+    assert_eq!(options, served);
+    let mut shown: BTreeSet<_> = view.chosen["category"].iter().cloned().collect();
+    assert!(shown.insert("expected".to_owned()), "expected is shown");
+    assert_eq!(shown, served);
+}
+
+pub(crate) fn the_host_names_the_link_and_what_it_cost(view: &View, metrics: &Metrics) {
+    let timeline = view.panel("State of the links over time");
+    let states = |device: &str| -> BTreeSet<u8> {
+        let line = timeline.only(&[("device", device)]);
+        values(line.unwrap())
+            .iter()
+            .map(|&state| state as u8)
+            .collect()
+    };
+    let (no_carrier, up, set_down) = (0, 1, 2);
+    assert_eq!(states(LINK), BTreeSet::from([no_carrier, up]));
+    assert_eq!(states(HEALTHY), BTreeSet::from([up, set_down]));
+
+    let table = "Which link went down, when, and what it cost";
+    let link = [("device", LINK)];
+    let times = |query, device| {
+        let value = view.query(table, query).value(&[("device", device)]);
+        value.map(f64::round)
+    };
+    let (lost, set_down) = ("A", "D");
+    assert_eq!(times(lost, LINK), Some(1.0));
+    assert_eq!(times(set_down, LINK), Some(0.0));
+    assert_eq!(times(lost, HEALTHY), Some(0.0));
+    assert_eq!(times(set_down, HEALTHY), Some(1.0));
+    let lost = metrics.value(
+        "netdrop_link_last_transition_timestamp_seconds",
+        &[("device", LINK), ("transition", "carrier_down")],
+    );
+    let shown = view.query(table, "B").value(&link).unwrap() / 1000.0;
+    assert!(
+        (shown - lost.unwrap()).abs() < 0.001,
+        "{shown}, not {lost:?}"
+    );
+
+    let losses = view.panel("Carrier losses and admin downs");
+    assert_eq!(
+        sum(losses, &[("device", LINK), ("transition", "carrier_down")]),
+        Some(1.0)
+    );
+    assert_eq!(
+        sum(losses, &[("device", HEALTHY), ("transition", "admin_down")]),
+        Some(1.0)
+    );
+
+    let cost = metrics.sum(LINK_DOWN, &[("device", LINK)]);
+    assert_eq!(view.query(table, "C").value(&link), Some(cost));
+    for state in ["SYN_SENT", "ESTABLISHED", "FIN_WAIT1"] {
+        let labels = [("device", LINK), ("link", "no_carrier"), ("state", state)];
+        let dropped = metrics.value(LINK_DOWN, &labels);
+        assert!(dropped > Some(0.0), "nothing dropped in {state}");
+        let shown = view.panel("What the dropped packets belonged to");
+        assert_eq!(shown.value(&labels), dropped, "{state}");
+        assert_eq!(
+            sum(
+                view.panel("Packets dropped while their link was down"),
+                &labels
+            ),
+            dropped,
+            "{state}"
+        );
+    }
+}
+
+/// The sum over the bars with these labels in a graph that counts each event once.
+fn sum(graph: &Answer, labels: &[(&str, &str)]) -> Option<f64> {
+    let line = graph.only(labels)?;
+    Some(values(line).iter().sum())
+}
+
+pub(crate) fn the_fleet_names_the_link(view: &View) {
+    let table = "Links that lost their carrier: choose a host to see what died of it";
+    let link = [("instance", INSTANCE), ("device", LINK)];
+    assert_eq!(
+        view.query(table, "A").value(&link).map(f64::round),
+        Some(1.0)
+    );
+    assert!(view.query(table, "C").value(&link) > Some(0.0));
+}

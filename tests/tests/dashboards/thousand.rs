@@ -1,0 +1,170 @@
+//! Synthetic series of a thousand hosts, one of them with five hundred links and thousands of distinct drops, in the
+//! text format that promtool makes blocks of.
+
+use std::fmt::Write;
+
+/// Hosts.
+const HOSTS: usize = 1000;
+/// Links of the one large host beyond those that every host has, as of a machine full of containers.
+const VETHS: usize = 500;
+/// Distinct drops of the large host.
+const DROPS: usize = 3000;
+/// Scrapes of each host, and the seconds between them.
+const SCRAPES: u32 = 10;
+pub(crate) const INTERVAL: u32 = 15;
+/// From the first to the last scrape.
+pub(crate) const SECONDS: u32 = (SCRAPES - 1) * INTERVAL;
+
+const CATEGORIES: [&str; 9] = [
+    "congestion",
+    "connection",
+    "expected",
+    "link",
+    "malformed",
+    "policy",
+    "resource",
+    "unknown",
+    "unreachable",
+];
+const REASONS: [(&str, &str); 3] = [
+    ("QDISC_DROP", "congestion"),
+    ("NO_SOCKET", "unreachable"),
+    ("TCP_INVALID_SEQUENCE", "connection"),
+];
+const STATES: [&str; 3] = ["SYN_SENT", "ESTABLISHED", ""];
+
+/// OpenMetrics text whose last samples are at `end`, in seconds since 1970.
+pub(crate) fn openmetrics(end: u64) -> String {
+    let mut series = Series {
+        text: String::new(),
+        begin: end - u64::from(SECONDS),
+    };
+    for host in 0..HOSTS {
+        series.host(host);
+    }
+    series.text.push_str("# EOF\n");
+    series.text
+}
+
+struct Series {
+    text: String,
+    begin: u64,
+}
+
+impl Series {
+    fn host(&mut self, host: usize) {
+        let target = format!("job=\"netdrop\",instance=\"host-{host:04}.example:10095\"");
+        let speed = host as u64 + 1;
+        for name in ["up", "scrape_duration_seconds", "scrape_samples_scraped"] {
+            self.gauge(name, &target, 1);
+        }
+        let build = format!("{target},version=\"0.1.0\",revision=\"x\",target=\"x\"");
+        self.gauge("netdrop_exporter_build_info", &build, 1);
+        self.own_state(&target, speed);
+        for (n, category) in CATEGORIES.iter().enumerate() {
+            let labels = format!("{target},category=\"{category}\"");
+            self.counter(
+                "netdrop_category_dropped_packets_total",
+                &labels,
+                speed * (n as u64 + 1),
+            );
+        }
+        for (reason, category) in REASONS {
+            let labels = format!("{target},reason=\"{reason}\",category=\"{category}\"");
+            self.gauge("netdrop_reason_info", &labels, 1);
+        }
+        let large = host == 0;
+        for drop in 0..if large { DROPS } else { 6 } {
+            self.drop(&target, drop, speed);
+        }
+        for link in ["eth0", "eth1"] {
+            self.link(&target, link, "true", speed);
+        }
+        for veth in 0..if large { VETHS } else { 1 } {
+            self.link(&target, &format!("veth{veth}"), "false", speed);
+        }
+    }
+
+    fn own_state(&mut self, target: &str, speed: u64) {
+        for collector in ["drops", "link", "process"] {
+            let labels = format!("{target},collector=\"{collector}\"");
+            // Every collector of every host has failed: the longest list there can be.
+            self.gauge("netdrop_collector_success", &labels, 0);
+            self.gauge("netdrop_collector_duration_seconds", &labels, 1);
+        }
+        for cause in ["map_full", "nested"] {
+            let labels = format!("{target},cause=\"{cause}\"");
+            self.counter("netdrop_unattributed_packets_total", &labels, speed);
+        }
+        for name in [
+            "netdrop_netlink_overruns_total",
+            "netdrop_netlink_resyncs_total",
+            "process_cpu_seconds_total",
+            "netdrop_bpf_runs_total",
+            "netdrop_bpf_run_seconds_total",
+        ] {
+            self.counter(name, target, speed);
+        }
+        for name in [
+            "netdrop_drop_map_entries",
+            "netdrop_drop_map_capacity",
+            "process_resident_memory_bytes",
+            "process_start_time_seconds",
+        ] {
+            self.gauge(name, target, speed);
+        }
+    }
+
+    fn drop(&mut self, target: &str, drop: usize, speed: u64) {
+        let (reason, _) = REASONS[drop % REASONS.len()];
+        let state = STATES[drop / REASONS.len() % STATES.len()];
+        let labels = format!(
+            "{target},reason=\"{reason}\",function=\"function_{}\",state=\"{state}\",device=\"veth{}\",netns=\"ns{}\"",
+            drop % 50,
+            drop % VETHS,
+            drop % 400
+        );
+        self.counter("netdrop_dropped_packets_total", &labels, speed);
+    }
+
+    /// A link that has no carrier and loses it again at each scrape.
+    fn link(&mut self, target: &str, device: &str, physical: &str, speed: u64) {
+        let link = format!("{target},device=\"{device}\"");
+        let info =
+            format!("{link},kind=\"\",driver=\"x\",lower=\"\",master=\"\",physical=\"{physical}\"");
+        self.gauge("netdrop_link_info", &info, 1);
+        self.gauge("netdrop_link_admin_up", &link, 1);
+        self.gauge("netdrop_link_carrier", &link, 0);
+        self.counter("netdrop_link_carrier_up_changes_total", &link, speed);
+        for transition in ["carrier_up", "carrier_down", "admin_up", "admin_down"] {
+            let labels = format!("{link},transition=\"{transition}\"");
+            self.counter("netdrop_link_transitions_total", &labels, speed);
+            let begin = self.begin;
+            self.gauge(
+                "netdrop_link_last_transition_timestamp_seconds",
+                &labels,
+                begin,
+            );
+        }
+        for state in STATES {
+            let labels = format!("{link},link=\"no_carrier\",state=\"{state}\"");
+            self.counter("netdrop_link_down_dropped_packets_total", &labels, speed);
+        }
+    }
+
+    fn gauge(&mut self, name: &str, labels: &str, value: u64) {
+        self.samples(name, labels, |_| value);
+    }
+
+    /// Grows by `speed` from scrape to scrape.
+    fn counter(&mut self, name: &str, labels: &str, speed: u64) {
+        self.samples(name, labels, |scrape| u64::from(scrape + 1) * speed);
+    }
+
+    fn samples(&mut self, name: &str, labels: &str, value: impl Fn(u32) -> u64) {
+        for scrape in 0..SCRAPES {
+            let time = self.begin + u64::from(scrape * INTERVAL);
+            writeln!(self.text, "{name}{{{labels}}} {} {time}", value(scrape)).unwrap();
+        }
+    }
+}
