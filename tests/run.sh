@@ -22,6 +22,7 @@ stages=(
     'kernels | 900 | tools build | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
     'alerts  | 600 | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
     'pages   | 1200 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
+    'dashboards | 600 | tools build | dashboards: their rules and types, on live data, with a thousand hosts, as pictures'
     'bench   | 360 | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
 )
 
@@ -39,9 +40,14 @@ packages=(
     python3-yaml                              # reads the alert rules
     strace                                    # makes system calls of the exporter fail
     bpftrace                                  # what the benchmark compares with
+    chromium fonts-inter                      # draws the dashboards
     bpftool debian-archive-keyring xz-utils zstd  # what drop reasons there are in Debian's newest kernel
     qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross cpio kmod  # other kernels
 )
+# From elsewhere, Node comes with npm, and Debian's npm cannot stand beside it.
+if ! command -v npm >/dev/null; then
+    packages+=(nodejs npm)
+fi
 
 stage_tools() {
     install_packages
@@ -129,6 +135,11 @@ stage_pages() {
         cargo test --package netdrop-tests --test pages -- --ignored --nocapture --test-threads=16
 }
 
+stage_dashboards() {
+    require_root
+    NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter NETDROP_TEST_TOOLS=$tools tests/dashboards/run.sh
+}
+
 stage_bench() {
     require_root
     cargo_bpf build --profile bpf --bin baseline
@@ -139,8 +150,8 @@ stage_bench() {
         cargo test --package netdrop-tests --test link_cost -- --ignored --nocapture --test-threads=1
 }
 
-# The benchmarks and the pages have stages of their own.
-benchmarks=(--skip the_program_costs --skip bench_ --skip page_)
+# The benchmarks, the pages and the dashboards have stages of their own.
+benchmarks=(--skip the_program_costs --skip bench_ --skip page_ --skip dashboards_)
 # What needs modules runs on kernels that have them.
 elsewhere=(--skip links_of_every_kind --skip a_bond_has_carrier --skip netem --skip reasons_of_a_module)
 
