@@ -11,19 +11,19 @@ cd "$(dirname "$0")/.."
 
 # name, budget in seconds (together well below the 50 minutes of CI), stages that must have passed before, what it does. In the order they run.
 stages=(
-    'tools   | 300 |             | installs what the other stages need; does nothing when all is there'
-    'format  | 30  |             | cargo fmt --check'
-    'clippy  | 240 |             | lints of the workspace, and of the BPF program for its own target'
-    'unit    | 300 |             | unit tests; needs no root'
-    'build   | 300 |             | release binary, with the committed BPF object'
-    'bpf     | 180 | tools       | the committed BPF object is what its sources give'
-    'reasons | 150 | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
-    'e2e     | 900 | tools build | the exporter on this kernel, as root, in network namespaces of its own'
-    'kernels | 900 | tools build | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
-    'alerts  | 600 | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
-    'pages   | 1200 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
-    'dashboards | 600 | tools build | dashboards: their rules and types, on live data, with a thousand hosts, as pictures'
-    'bench   | 360 | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
+    'tools      | 300  |             | installs what the other stages need; does nothing when all is there'
+    'format     | 30   |             | cargo fmt --check'
+    'clippy     | 240  |             | lints of the workspace, and of the BPF program for its own target'
+    'unit       | 300  |             | unit tests; needs no root'
+    'build      | 300  |             | release binary, with the committed BPF object'
+    'bpf        | 180  | tools       | the committed BPF object is what its sources give'
+    'reasons    | 150  | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
+    'e2e        | 900  | tools build | the exporter on this kernel, as root, in network namespaces of its own'
+    'bench      | 360  | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
+    'pages      | 1200 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
+    'kernels    | 900  | tools build | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
+    'alerts     | 600  | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
+    'dashboards | 600  | tools build | dashboards: their rules and types, on live data, with a thousand hosts, as pictures'
 )
 
 # Stages that mostly wait: they run beside those that come after them.
@@ -342,7 +342,7 @@ column() {
 list() {
     local row
     for row in "${stages[@]}"; do
-        printf '%-8s %4s s  %s\n' "$(column 1 "$row")" "$(column 2 "$row")" "$(column 4 "$row")"
+        printf '%-10s %4s s  %s\n' "$(column 1 "$row")" "$(column 2 "$row")" "$(column 4 "$row")"
     done
 }
 
