@@ -35,7 +35,7 @@ tools=$target/test-tools
 packages=(
     gcc libc6-dev ca-certificates             # to link Rust programs
     rust-web-clippy                           # lints for the BPF target, with the compiler that builds it
-    iproute2 nftables ethtool procps          # what the end-to-end tests set up links and drops with
+    iproute2 nftables ethtool procps libcap2-bin          # what the end-to-end tests set up links and drops with
     python3 python3-prometheus-client         # reads the metrics back
     python3-yaml                              # reads the alert rules
     strace                                    # makes system calls of the exporter fail

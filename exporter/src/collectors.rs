@@ -6,9 +6,11 @@ use crate::{
     cli::Args,
     devices::Devices,
     drops::{self, DropCollector, netns},
-    link::{self, LinkCollector},
+    link::{self, LinkCollector, netlink::LinkSocket},
     metrics::Exposition,
+    privileges,
     process::ProcessCollector,
+    service,
 };
 
 /// How often the kernel's maps are drained between scrapes. They must not fill up, and a host
@@ -24,17 +26,33 @@ pub struct Collectors {
 }
 
 impl Collectors {
-    /// Starts them. One that cannot start says why in one log line, and every scrape shows it as
-    /// failed; the others go on. Must be called within the event loop.
+    /// Starts them, and gives up the capabilities that this took. A collector that cannot start says
+    /// why in one log line, and every scrape shows it as failed; the others go on. Must be called
+    /// within the event loop.
     pub fn start(args: &Args) -> Self {
         let mut exposition = Exposition::new();
         exposition.add(Box::new(ProcessCollector::new(&args.procfs)));
         let devices = Arc::new(Devices::open(&args.procfs));
         let drops = start_drops(args, &devices, &mut exposition);
-        let hidden = start_link(args, devices, drops, &mut exposition);
+        // CAP_NET_ADMIN gives the socket a larger buffer, if it happens to be there.
+        let socket = LinkSocket::open();
+        // Before the first thread: each has its own.
+        if let Err(e) = privileges::give_up(|| drops.as_ref().is_none_or(|d| d.can_read())) {
+            log::warn!("cannot give up capabilities: {e}");
+        }
+        tokio::spawn(work_regularly(drops.clone()));
+        let hidden = start_link(args, socket, devices, drops, &mut exposition);
         Self {
             exposition,
             _hidden: hidden,
+        }
+    }
+
+    /// One line for `systemctl status`.
+    pub fn status(&self) -> String {
+        match self.exposition.failed() {
+            [] => "all collectors run".to_owned(),
+            failed => format!("without {}: see the log", failed.join(" and ")),
         }
     }
 }
@@ -64,7 +82,6 @@ fn start_drops(
     match DropCollector::start(config) {
         Ok(collector) => {
             let collector = Arc::new(collector);
-            tokio::spawn(drain_regularly(Arc::clone(&collector)));
             exposition.add(Box::new(Arc::clone(&collector)));
             Some(collector)
         }
@@ -79,6 +96,7 @@ fn start_drops(
 /// Starts to follow the links, and returns who does if that is not to be shown.
 fn start_link(
     args: &Args,
+    socket: anyhow::Result<LinkSocket>,
     devices: Arc<Devices>,
     drops: Option<Arc<DropCollector>>,
     exposition: &mut Exposition,
@@ -88,9 +106,8 @@ fn start_link(
         filter: args.device_filter(),
         devices,
         dropped_while_down: Box::new(move |device| drops.as_ref()?.link_down_packets(device)),
-        receive_buffer: link::RECEIVE_BUFFER,
     };
-    match LinkCollector::start(config) {
+    match socket.and_then(|socket| LinkCollector::start(socket, config)) {
         Ok(collector) if args.link => exposition.add(Box::new(collector)),
         Ok(collector) => return Some(collector),
         Err(e) => {
@@ -103,15 +120,21 @@ fn start_link(
     None
 }
 
-async fn drain_regularly(collector: Arc<DropCollector>) {
+/// Drains between scrapes, if drops are counted. After each round the service manager hears that the
+/// event loop turns and that the thread that drains and scrapes is not stuck.
+async fn work_regularly(drops: Option<Arc<DropCollector>>) {
     let mut interval = tokio::time::interval(DRAIN_INTERVAL);
     loop {
         interval.tick().await;
-        let collector = Arc::clone(&collector);
-        match tokio::task::spawn_blocking(move || collector.drain()).await {
-            Ok(Ok(())) => {}
+        let drops = drops.clone();
+        let drain = move || drops.map_or(Ok(()), |drops| drops.drain());
+        match tokio::task::spawn_blocking(drain).await {
+            Ok(Ok(())) => service::alive(),
             // The next scrape meets the same error, and reports it.
-            Ok(Err(e)) => log::debug!("a drain failed: {e:#}"),
+            Ok(Err(e)) => {
+                log::debug!("a drain failed: {e:#}");
+                service::alive();
+            }
             Err(e) => log::error!("a drain panicked: {e}"),
         }
     }

@@ -10,4 +10,5 @@ pub mod link;
 pub mod metrics;
 pub mod privileges;
 pub mod process;
+pub mod service;
 pub mod web;

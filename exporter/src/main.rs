@@ -1,4 +1,4 @@
-//! The start-up story: flags, logging, collectors, server, stop.
+//! The start-up story: flags, logging, listeners, privileges, collectors, server, stop.
 //!
 //! Exit status: 0 after SIGTERM or SIGINT, 1 if it cannot serve, 2 for a flag it does not
 //! understand. A collector that cannot start is no reason to end: the others go on.
@@ -7,7 +7,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use log::LevelFilter;
-use netdrop_exporter::{cli::Args, collectors::Collectors, web};
+use netdrop_exporter::{cli::Args, collectors::Collectors, privileges, service, web};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -59,7 +59,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         .into_iter()
         .map(TcpListener::from_std)
         .collect::<Result<_, _>>()?;
+    if let Err(e) = privileges::confine(&[&args.procfs, &args.sysfs]) {
+        log::warn!("cannot confine itself: {e}");
+    }
     let collectors = Collectors::start(&args);
+    service::ready(&collectors.status());
     web::serve(
         listeners,
         args.telemetry_path,
@@ -78,5 +82,6 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = term.recv() => log::info!("stopping on SIGTERM"),
             _ = int.recv() => log::info!("stopping on SIGINT"),
         }
+        service::stopping();
     })
 }

@@ -1,15 +1,35 @@
-//! Capabilities: what the exporter needs, what it lacks, and how to grant it.
+//! Privileges: what the exporter needs, what it lacks, and what it gives up.
 //!
-//! See capabilities(7). CAP_BPF and CAP_PERFMON exist since Linux 5.8; before that, and still,
-//! CAP_SYS_ADMIN stands for both.
+//! capabilities(7) and landlock(7). CAP_BPF and CAP_PERFMON exist since Linux 5.8, and CAP_SYS_ADMIN
+//! still stands for both. Capabilities and Landlock domains belong to a thread, and a new thread gets
+//! those of the one that starts it. So both functions that give something up must be called before
+//! there is a second thread.
 
-use caps::{CapSet, Capability};
+use std::{collections::HashSet, path::Path};
+
+use caps::{CapSet, Capability, errors::CapsError};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
 
 /// What the drop collector needs to load its program.
 const LOAD: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
 
+/// Either of them lets a process read maps where the kernel wants a capability for that.
+const READ_MAPS: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN];
+
 /// The command that grants everything to a binary that is not run as root.
 const REMEDY: &str = "run as root, or setcap cap_bpf,cap_perfmon,cap_syslog+ep on the binary";
+
+/// Linux 6.12. What an older kernel does not know is left out.
+const LANDLOCK: ABI = ABI::V6;
+
+/// Where aya and the C library read about this machine, whatever the flags say.
+const ALWAYS_READABLE: [&str; 2] = ["/proc", "/sys"];
+
+/// Where ip-netns(8) mounts the names of namespaces, in a directory that it creates when it needs it.
+const RUN: &str = "/run";
 
 /// Names the capabilities that are missing for loading the BPF program, with the remedy; `None` if
 /// there is nothing to complain about, or no way to find out.
@@ -38,4 +58,69 @@ pub fn hidden_symbols_remedy() -> String {
     } else {
         format!("CAP_SYSLOG is missing: {REMEDY}")
     }
+}
+
+/// From now on this thread can open files only for reading and only below `/proc`, `/sys` and
+/// `readable`, list the names in `/run`, execute nothing, bind no TCP port, connect to none, signal no
+/// other process, and gain no privilege. What is open stays open. Without Landlock (5.13) only the
+/// last holds; TCP ports come with 6.7, signals with 6.12.
+///
+/// # Errors
+///
+/// The kernel has Landlock, and refuses all the same.
+pub fn confine(readable: &[&Path]) -> Result<(), RulesetError> {
+    let mut rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(LANDLOCK))?
+        .handle_access(AccessNet::from_all(LANDLOCK))?
+        .scope(Scope::Signal)?
+        .create()?;
+    for path in ALWAYS_READABLE
+        .iter()
+        .map(Path::new)
+        .chain(readable.iter().copied())
+    {
+        rules = allow(rules, path, AccessFs::ReadFile | AccessFs::ReadDir)?;
+    }
+    rules = allow(rules, Path::new(RUN), AccessFs::ReadDir.into())?;
+    // This also sets no_new_privs.
+    let status = rules.restrict_self()?;
+    if status.ruleset == RulesetStatus::NotEnforced {
+        log::debug!("this kernel has no Landlock: not confining file accesses");
+    }
+    Ok(())
+}
+
+/// A path that is not there needs no rule; who wants it says so better.
+fn allow(
+    rules: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    match PathFd::new(path) {
+        Ok(fd) => rules.add_rule(PathBeneath::new(fd, access)),
+        Err(_) => Ok(rules),
+    }
+}
+
+/// Gives up all capabilities of this thread, but for one if `reads_maps` fails without any: before
+/// 5.19, where `kernel.unprivileged_bpf_disabled` is set, bpf(2) wants CAP_BPF for every call
+/// (`__sys_bpf` in `kernel/bpf/syscall.c`).
+///
+/// # Errors
+///
+/// A sandbox forbids it.
+pub fn give_up(reads_maps: impl FnOnce() -> bool) -> Result<(), CapsError> {
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::clear(None, CapSet::Effective)?;
+    let mut kept = HashSet::new();
+    if !reads_maps() {
+        let permitted = caps::read(None, CapSet::Permitted)?;
+        kept.extend(READ_MAPS.into_iter().find(|c| permitted.contains(c)));
+    }
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -23,16 +23,24 @@ const BINARY: &str = concat!(
 /// What the exporter logs in front of each address that it listens on.
 const LISTENING: &str = "listening on http://";
 
-/// Becomes `nobody` and gives every capability up for good (setpriv(1)).
-const AS_NOBODY: [&str; 7] = [
+/// Becomes `nobody` (setpriv(1)).
+const AS_NOBODY: [&str; 4] = [
     "setpriv",
     "--reuid=65534",
     "--regid=65534",
     "--clear-groups",
-    "--inh-caps=-all",
-    "--ambient-caps=-all",
-    "--bounding-set=-all",
 ];
+
+/// Who runs the exporter.
+#[derive(Debug, Default, Clone, Copy)]
+enum User {
+    #[default]
+    Root,
+    /// `nobody`, who has these capabilities and cannot get others.
+    Nobody(&'static [&'static str]),
+    /// `nobody` without any, but the binary has these (setcap(8)).
+    NobodyWithFile(&'static [&'static str]),
+}
 
 /// How to start the exporter.
 #[derive(Debug, Default)]
@@ -40,7 +48,8 @@ pub struct Launch {
     arguments: Vec<String>,
     namespace: Option<(String, Handle)>,
     wrapper: Vec<String>,
-    as_nobody: bool,
+    environment: Vec<(String, String)>,
+    user: User,
 }
 
 impl Launch {
@@ -61,8 +70,28 @@ impl Launch {
 
     /// Runs it as `nobody` without any capability.
     #[must_use]
-    pub fn as_nobody(mut self) -> Self {
-        self.as_nobody = true;
+    pub fn as_nobody(self) -> Self {
+        self.as_nobody_with(&[])
+    }
+
+    /// Runs it as `nobody` with just these capabilities, such as `bpf`.
+    #[must_use]
+    pub fn as_nobody_with(mut self, capabilities: &'static [&'static str]) -> Self {
+        self.user = User::Nobody(capabilities);
+        self
+    }
+
+    /// Runs it as `nobody`, with these capabilities on the binary.
+    #[must_use]
+    pub fn as_nobody_with_file(mut self, capabilities: &'static [&'static str]) -> Self {
+        self.user = User::NobodyWithFile(capabilities);
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -123,20 +152,22 @@ impl Launch {
             words.extend(["ip", "netns", "exec", name]);
         }
         words.extend(self.wrapper.iter().map(String::as_str));
-        if self.as_nobody {
-            words.extend(AS_NOBODY);
-        }
+        let become_user = self.user.command();
+        words.extend(become_user.iter().map(String::as_str));
         words.push(binary.to_str().unwrap());
         words.extend(self.arguments.iter().map(String::as_str));
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).env_remove("RUST_LOG");
+        command
+            .args(&words[1..])
+            .env_remove("RUST_LOG")
+            .envs(self.environment.iter().cloned());
         (Process::spawn("the exporter", command), copy)
     }
 
     /// The binary, copied to where `nobody` may read it if need be: a clone often lies in a private home.
     fn binary(&self) -> (PathBuf, Option<TempDir>) {
         let built = binary();
-        if !self.as_nobody {
+        if let User::Root = self.user {
             return (built, None);
         }
         let directory = tempfile::tempdir().unwrap();
@@ -144,8 +175,49 @@ impl Launch {
         let copy = directory.path().join("netdrop-exporter");
         fs::copy(&built, &copy).unwrap();
         fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+        if let User::NobodyWithFile(capabilities) = self.user {
+            set_capabilities(&copy, capabilities);
+        }
         (copy, Some(directory))
     }
+}
+
+impl User {
+    /// The command that becomes this user.
+    fn command(self) -> Vec<String> {
+        let (process, possible) = match self {
+            Self::Root => return Vec::new(),
+            Self::Nobody(capabilities) => (capabilities, capabilities),
+            Self::NobodyWithFile(capabilities) => (&[][..], capabilities),
+        };
+        let just = |option: &str, capabilities: &[&str]| {
+            let added = capabilities.iter().map(|name| format!(",+{name}"));
+            format!("--{option}=-all{}", added.collect::<String>())
+        };
+        let sets = [
+            just("inh-caps", process),
+            just("ambient-caps", process),
+            just("bounding-set", possible),
+        ];
+        AS_NOBODY
+            .iter()
+            .map(|&word| word.to_owned())
+            .chain(sets)
+            .collect()
+    }
+}
+
+fn set_capabilities(binary: &Path, capabilities: &[&str]) {
+    let names: Vec<_> = capabilities
+        .iter()
+        .map(|name| format!("cap_{name}"))
+        .collect();
+    let status = Command::new("setcap")
+        .arg(format!("{}+ep", names.join(",")))
+        .arg(binary)
+        .status()
+        .unwrap_or_else(|error| panic!("cannot run setcap: {error}"));
+    assert!(status.success(), "setcap: {status}");
 }
 
 /// The binary under test.

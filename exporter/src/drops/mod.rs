@@ -122,6 +122,11 @@ impl DropCollector {
         self.lock().drain(&self.procfs)
     }
 
+    /// Whether the maps can be read with the capabilities that this thread has now.
+    pub fn can_read(&self) -> bool {
+        self.lock().drain.unattributed().is_ok()
+    }
+
     /// Packets that were dropped so far while the link of this device was down, up to this moment;
     /// `None` if the kernel does not tell. The device is one of the exporter's own namespace.
     pub fn link_down_packets(&self, device: &str) -> Option<u64> {

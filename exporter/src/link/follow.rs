@@ -71,7 +71,6 @@ pub(super) struct Follower {
     pub(super) devices: Arc<Devices>,
     pub(super) sysfs: Sysfs,
     pub(super) journal: Journal,
-    pub(super) receive_buffer: usize,
     /// Readable or closed when the thread is to end.
     pub(super) stop: OwnedFd,
     /// To be told when the table is complete for the first time.
@@ -269,8 +268,8 @@ impl Follower {
                 Ok(0) | Err(_) => {}
                 Ok(_) => return None,
             }
-            let opened = LinkSocket::open(self.receive_buffer)
-                .and_then(|socket| socket.port().map(|port| (socket, port)));
+            let opened =
+                LinkSocket::open().and_then(|socket| socket.port().map(|port| (socket, port)));
             match opened {
                 Ok(opened) => return Some(opened),
                 Err(e) => *self.shared.trouble() = Some(format!("{e:#}")),

@@ -42,10 +42,6 @@ use netlink::LinkSocket;
 use sysfs::Sysfs;
 use table::Table;
 
-/// Room for notifications that wait to be read. The kernel doubles it and counts 2 to 4 KiB for
-/// each, so this is enough for some 2,000 changes at once; it is only taken while they wait.
-pub const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
-
 /// How long the start waits for the first dump, which takes milliseconds, so that the first scrape
 /// has all links. If somebody holds the RTNL lock, it comes later.
 const FIRST_DUMP: Duration = Duration::from_secs(2);
@@ -60,8 +56,6 @@ pub struct Config {
     pub devices: Arc<Devices>,
     /// Asked when a link is up again.
     pub dropped_while_down: DroppedWhileDown,
-    /// [`RECEIVE_BUFFER`]; another size for tests.
-    pub receive_buffer: usize,
 }
 
 /// Follows all links of the network namespace that it was started in, until it is dropped.
@@ -71,13 +65,12 @@ pub struct LinkCollector {
 }
 
 impl LinkCollector {
-    /// Joins the notifications of links and begins to follow them.
+    /// Begins to follow links by a socket that hears of them.
     ///
     /// # Errors
     ///
-    /// No netlink socket or no thread can be had.
-    pub fn start(config: Config) -> anyhow::Result<Self> {
-        let socket = LinkSocket::open(config.receive_buffer)?;
+    /// The socket is of no use, or no thread can be had.
+    pub fn start(socket: LinkSocket, config: Config) -> anyhow::Result<Self> {
         let port = socket.port()?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .context("make an eventfd to stop with")?;
@@ -88,7 +81,6 @@ impl LinkCollector {
             devices: config.devices,
             sysfs: Sysfs::new(&config.sysfs),
             journal: Journal::new(config.dropped_while_down),
-            receive_buffer: config.receive_buffer,
             stop: stop.try_clone().context("share the eventfd")?,
             complete: Some(complete),
         };

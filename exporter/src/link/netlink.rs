@@ -20,6 +20,10 @@ const LINK_GROUP: u32 = 1;
 /// The kernel's own port.
 const KERNEL: SocketAddrNetlink = SocketAddrNetlink::new(0, 0);
 
+/// Room for notifications that wait to be read. The kernel doubles it and counts 2 to 4 KiB for
+/// each, so this is enough for some 2,000 changes at once; it is only taken while they wait.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
 /// Room for a datagram. The kernel builds the parts of a dump for the room that was offered last, up
 /// to 32 KiB (`netlink_dump`), and one link takes 1 to 2 KiB.
 const ROOM: usize = 64 * 1024;
@@ -45,13 +49,12 @@ pub enum Received<'a> {
 }
 
 impl LinkSocket {
-    /// Opens a socket and joins the group of link notifications. `receive_buffer` bytes are asked
-    /// for, in whatever way this process may.
+    /// Opens a socket and joins the group of link notifications.
     ///
     /// # Errors
     ///
     /// The kernel has no rtnetlink, or a sandbox forbids it.
-    pub fn open(receive_buffer: usize) -> anyhow::Result<Self> {
+    pub fn open() -> anyhow::Result<Self> {
         let socket = socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
@@ -61,8 +64,8 @@ impl LinkSocket {
         )
         .context("open a netlink socket")?;
         // Forced needs CAP_NET_ADMIN; otherwise net.core.rmem_max is the limit.
-        sockopt::set_socket_recv_buffer_size_force(&socket, receive_buffer)
-            .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, receive_buffer))
+        sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)
+            .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER))
             .context("set the receive buffer of the netlink socket")?;
         bind(&socket, &SocketAddrNetlink::new(0, LINK_GROUP))
             .context("join the netlink group of link notifications")?;

@@ -98,6 +98,11 @@ impl Exposition {
         self.failed.push(name);
     }
 
+    /// The collectors that could not start.
+    pub fn failed(&self) -> &[&'static str] {
+        &self.failed
+    }
+
     /// Runs every collector and returns all families in the text format, sorted by name and labels.
     /// No two collectors have families of one name.
     ///
