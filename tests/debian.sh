@@ -5,6 +5,7 @@
 #   tests/debian.sh closure SUITES ARCHITECTURE PACKAGE...     of these and of all that they depend on
 #   tests/debian.sh depends SUITES ARCHITECTURE PACKAGE        prints what a package depends on, a line each
 #   tests/debian.sh version SUITES ARCHITECTURE PACKAGE        prints the newest version of a package
+#   tests/debian.sh mirror                                     prints the mirror that all this comes from
 #
 # SUITES is one name or several with commas between: the newest version in any of them counts. What was fetched
 # stays in target/debian. The lists are asked for again after an hour; apt checks them and the packages with the
@@ -17,6 +18,10 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 minutes_until_update=60
 
 main() {
+    if [ "$*" = mirror ]; then
+        mirror
+        return
+    fi
     if [ $# -lt 4 ]; then
         sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2
         exit 2

@@ -1,0 +1,61 @@
+//! Writes the man page and the shell completions, from the same flags that the exporter parses:
+//! `cargo run --example manual -- DIRECTORY`. For packages; they are not in the repository.
+
+use std::{env, fs, path::PathBuf};
+
+use anyhow::Context;
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::{Man, roff::Roff};
+use netdrop_exporter::{cli::Args, metrics::VERSION};
+
+const NAME: &str = "netdrop-exporter";
+
+/// What the flags do not tell, as (heading, text).
+const SECTIONS: [(&str, &str); 4] = [
+    (
+        "SIGNALS",
+        "SIGTERM and SIGINT end it, after responses that are under way.",
+    ),
+    (
+        "EXIT STATUS",
+        "0 after SIGTERM or SIGINT, 1 if it cannot serve, 2 for a flag that it does not understand.",
+    ),
+    (
+        "FILES",
+        "/etc/default/netdrop-exporter: the flags of the service. \
+         /usr/share/netdrop-exporter: alert rules, runbooks and dashboards.",
+    ),
+    (
+        "SEE ALSO",
+        "systemctl(1), capabilities(7), https://github.com/netdrop-exporter/netdrop-exporter",
+    ),
+];
+
+fn main() -> anyhow::Result<()> {
+    let directory: PathBuf = env::args_os().nth(1).context("no directory")?.into();
+    // The revision is no part of a manual.
+    let command = Args::command().name(NAME).version(VERSION);
+    write_man_page(&command, &directory)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut command.clone(), NAME, &directory)
+            .with_context(|| format!("write the completions for {shell}"))?;
+    }
+    Ok(())
+}
+
+fn write_man_page(command: &clap::Command, directory: &std::path::Path) -> anyhow::Result<()> {
+    let man = Man::new(command.clone())
+        .section("1")
+        .manual("Prometheus exporters");
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    for (heading, text) in SECTIONS {
+        let mut section = Roff::new();
+        section.control("SH", [heading]);
+        section.text([text.into()]);
+        section.to_writer(&mut page)?;
+    }
+    let path = directory.join(format!("{NAME}.1"));
+    fs::write(&path, page).with_context(|| format!("write {}", path.display()))
+}
