@@ -19,8 +19,7 @@ cp -a "$tree/." "$root"
 # Where zsh of Debian looks.
 mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
 doc=$root/usr/share/doc/$name
-mkdir -p "$root/DEBIAN" "$root/usr/share/lintian/overrides"
-cp packaging/deb/lintian-overrides "$root/usr/share/lintian/overrides/$name"
+mkdir "$root/DEBIAN"
 gzip --best --no-name >"$doc/changelog.gz" <<EOT
 $name ($version) unstable; urgency=medium
 

@@ -15,7 +15,7 @@ main() {
         npm install --prefix "$tools" --silent --no-audit --no-fund --no-package-lock "${packages[@]}"
         echo "${packages[*]}" >"$tools/installed"
     fi
-    kubectl kustomize "$built/kubernetes" >"$tools/all.yaml"
+    "$tools/../kubectl" kustomize "$built/kubernetes" >"$tools/all.yaml"
     python3 -c 'import json, sys, yaml; json.dump(list(yaml.safe_load_all(sys.stdin)), sys.stdout)' <"$tools/all.yaml" >"$tools/all.json"
     cp tests/packages/manifests.mjs "$tools/"
     node "$tools/manifests.mjs" "$tools"

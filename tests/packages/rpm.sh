@@ -45,20 +45,26 @@ EOT
 
 # A shell, and a systemctl that writes down what it is called with.
 make_root() {
-    mkdir -p "$root/bin" "$root/usr/bin" "$root/var/lib/rpm"
+    mkdir -p "$root"/{bin,dev,var/lib/rpm}
+    mknod --mode=666 "$root/dev/null" c 1 3
     cp "$(command -v busybox)" "$root/bin/busybox"
     ln -s busybox "$root/bin/sh"
     printf '#!/bin/sh\necho "$@" >>/calls\n' >"$root/bin/systemctl"
     chmod 755 "$root/bin/systemctl"
     rpm --root "$root" --initdb
-    (cd "$root" && find . -type f ! -path './var/lib/rpm/*' | sort) >"$root/before"
+    files >"$root/before"
+}
+
+# What is there beside rpm's own database and the notes of this test.
+files() {
+    (cd "$root" && find . -type f ! -path './var/lib/rpm/*' ! -name before ! -name calls | sort)
 }
 
 # scriptlets_call RPM-OPTION...: what systemctl was called with is what stands on standard input.
 scriptlets_call() {
     : >"$root/calls"
     # Nothing else is installed there that it could depend on; tests/packages/contents.sh looks at that.
-    rpm --root "$root" --nodeps "$@"
+    rpm --force-debian --root "$root" --nodeps "$@"
     echo "rpm $1: systemctl was called with:"
     cat "$root/calls"
     diff "$root/calls" -
@@ -72,7 +78,7 @@ it_is_as_the_tree() {
 }
 
 nothing_is_left() {
-    diff <(cd "$root" && find . -type f ! -path './var/lib/rpm/*' ! -name before ! -name calls | sort) "$root/before"
+    files | diff - "$root/before"
     [ ! -e "$root/usr/share/netdrop-exporter" ]
 }
 
