@@ -29,6 +29,10 @@ steps=(
     purge_leaves_nothing
 )
 
+if grep -q . chosen; then
+    mapfile -t steps <chosen
+fi
+
 everything() {
     find / -xdev -path /check -prune -o -path /var/log -prune -o -path /var/cache -prune -o -path /var/lib/prometheus -prune -o -print | sort
 }

@@ -106,7 +106,7 @@ prometheus_takes_the_rules() {
     sed -i "/^rule_files:/r "<(grep '/usr/share/netdrop-exporter' /run/prometheus.txt) $file
     sed -n '/job_name/,/files:/p' /run/prometheus.txt >>$file
     # This machine is emulated and in a hurry.
-    sed -i 's/^\( *\(scrape\|evaluation\)_interval\): .*/\1: 2s/' $file
+    sed -i 's/_interval: *15s/_interval: 5s/' $file
     mkdir -p /etc/prometheus/netdrop
     sed -n '/^- targets/s/\[.*\]/["machine:10095"]/p' /run/prometheus.txt >/etc/prometheus/netdrop/hosts.yml
     cat /etc/prometheus/netdrop/hosts.yml

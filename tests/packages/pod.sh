@@ -11,6 +11,7 @@ for path in kcore keys timer_list; do
     [ ! -e "$root/proc/$path" ] || mount --bind /dev/null "$root/proc/$path"
 done
 for path in bus fs irq sys sysrq-trigger; do
+    [ -e "$root/proc/$path" ] || continue
     mount --bind "$root/proc/$path" "$root/proc/$path"
     mount -o remount,bind,ro "$root/proc/$path"
 done
