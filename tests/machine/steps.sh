@@ -135,7 +135,7 @@ query() {
 
 a_pulled_cable_is_a_page_that_names_the_port() {
     local before
-    python3 receiver.py /run/pages &
+    python3 receiver.py /run/pages >/dev/null 2>&1 &
     ip link set dev $port up
     ip address add 10.0.2.15/24 dev $port
     ip neighbour replace 10.0.2.2 lladdr 52:55:0a:00:02:02 nud permanent dev $port
@@ -223,7 +223,7 @@ one_line() {
 a_taken_port_is_one_clear_line() {
     local listener
     systemctl stop $unit
-    python3 -c 'import socket, time; s = socket.create_server(("::", 10095), family=socket.AF_INET6, dualstack_ipv6=True); time.sleep(1000)' &
+    python3 -c 'import socket, time; s = socket.create_server(("::", 10095), family=socket.AF_INET6, dualstack_ipv6=True); time.sleep(1000)' >/dev/null 2>&1 &
     listener=$!
     eventually 10 grep -q ':276F ' /proc/net/tcp6
     complaints_of systemctl start $unit | one_line 'in use' 10095
