@@ -18,6 +18,9 @@ main() {
         unpack "$architecture"
         has_nothing_but_the_exporter "$architecture"
     done
+    echo "--- the entry point of the image for arm64, emulated"
+    qemu-aarch64-static -L "$scratch/arm64" "$scratch/arm64/usr/bin/netdrop-exporter" --version | tee "$scratch/version"
+    grep "^netdrop-exporter $version " "$scratch/version"
     runs_as_in_a_pod
 }
 
