@@ -20,6 +20,7 @@ steps=(
     drops_are_counted_exactly
     prometheus_takes_the_rules
     a_pulled_cable_is_a_page_that_names_the_port
+    namespaces_made_later_have_their_names
     an_upgrade_restarts_it_and_keeps_the_configuration
     a_disabled_service_stays_disabled
     a_taken_port_is_one_clear_line

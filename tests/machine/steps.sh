@@ -172,6 +172,17 @@ dropped_while_down() {
     [ "$(value netdrop_link_down_dropped_packets_total "device=\"$port\",link=\"no_carrier\",state=\"\"")" -ge 5 ]
 }
 
+# The names of namespaces are mounts, which come to the service's own view of the files.
+namespaces_made_later_have_their_names() {
+    sed -i 's/^ARGS=.*/ARGS="--collector.drops.all-netns"/' /etc/default/$unit
+    systemctl restart $unit
+    ip netns add blue
+    ip -netns blue link set lo up
+    ip netns exec blue bash -c 'echo >/dev/udp/127.0.0.1/9' || true
+    [ "$(value netdrop_dropped_packets_total 'device="lo",function="[a-z_0-9]+",netns="blue",reason="NO_SOCKET",state=""')" = 1 ]
+    no_complaints
+}
+
 an_upgrade_restarts_it_and_keeps_the_configuration() {
     local pid before
     sed -i 's/^ARGS=.*/ARGS="--collector.drops.bytes"/' /etc/default/$unit
