@@ -24,7 +24,7 @@ put "$manual/$name.fish" usr/share/fish/vendor_completions.d/$name.fish
 put "$manual/_$name" usr/share/zsh/site-functions/_$name
 
 # Rules, runbooks and dashboards, without their tests.
-find alerts dashboards -type f ! -path '*/test*' -printf '%p\n' | sort | while read -r file; do
+find alerts dashboards -type f ! -path '*/test*' ! -name '*.sh' -printf '%p\n' | sort | while read -r file; do
     put "$file" "usr/share/$name/$file"
 done
 

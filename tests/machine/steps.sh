@@ -153,7 +153,7 @@ a_pulled_cable_is_a_page_that_names_the_port() {
         echo >/dev/udp/10.0.2.2/9
     done
     eventually 30 dropped_while_down
-    eventually 120 grep -q "$port" /run/pages
+    eventually 120 grep -q "^/page firing .*LinkCarrierDown.*$port" /run/pages
     cat /run/pages
     echo cable on
     eventually 60 [ "$(value netdrop_link_carrier "device=\"$port\"")" = 1 ]

@@ -66,7 +66,7 @@ both_have_the_same_files() {
     echo "both have the same files:"
     (cd "$scratch/rpm-$1" && find . -type f | sort)
     for file in alerts dashboards; do
-        diff --recursive --exclude='test*' $file "$scratch/deb-$1/usr/share/netdrop-exporter/$file"
+        diff --recursive --exclude='test*' --exclude='*.sh' $file "$scratch/deb-$1/usr/share/netdrop-exporter/$file"
     done
 }
 
