@@ -129,10 +129,11 @@ async fn work_regularly(drops: Option<Arc<DropCollector>>) {
         let drops = drops.clone();
         let drain = move || drops.map_or(Ok(()), |drops| drops.drain());
         match tokio::task::spawn_blocking(drain).await {
-            Ok(Ok(())) => service::alive(),
-            // The next scrape meets the same error, and reports it.
-            Ok(Err(e)) => {
-                log::debug!("a drain failed: {e:#}");
+            Ok(drained) => {
+                if let Err(e) = drained {
+                    // The next scrape meets the same error, and reports it.
+                    log::debug!("a drain failed: {e:#}");
+                }
                 service::alive();
             }
             Err(e) => log::error!("a drain panicked: {e}"),
