@@ -3,11 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-/// The sets of capabilities(7) that a thread has.
-pub const SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
-
 /// CAP_BPF as a bit of such a set (`include/uapi/linux/capability.h`).
 pub const CAP_BPF: u64 = 1 << 39;
+
+/// What the exporter has to keep on this kernel: before 5.19, if `kernel.unprivileged_bpf_disabled` is set, every
+/// call of bpf(2) wants CAP_BPF (`__sys_bpf` in `kernel/bpf/syscall.c`).
+pub fn needed_to_read_maps() -> u64 {
+    let setting = fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled").unwrap();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>());
+    let version = (
+        numbers.next().unwrap().unwrap(),
+        numbers.next().unwrap().unwrap(),
+    );
+    if setting.trim() != "0" && version < (5, 19) {
+        CAP_BPF
+    } else {
+        0
+    }
+}
 
 /// What the threads of a process may do.
 #[derive(Debug)]
