@@ -23,8 +23,8 @@ put "$manual/$name.bash" usr/share/bash-completion/completions/$name
 put "$manual/$name.fish" usr/share/fish/vendor_completions.d/$name.fish
 put "$manual/_$name" usr/share/zsh/site-functions/_$name
 
-# Rules, runbooks and dashboards, without their tests.
-find alerts dashboards -type f ! -path '*/test*' ! -name '*.sh' -printf '%p\n' | sort | while read -r file; do
+# Rules, runbooks and dashboards, without their tests, tools and pictures.
+find alerts dashboards -type f ! -path '*/tests/*' -regex '.*\.\(yml\|yaml\|json\|md\)' | sort | while read -r file; do
     put "$file" "usr/share/$name/$file"
 done
 

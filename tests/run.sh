@@ -24,6 +24,9 @@ stages=(
     'kernels    | 900  | tools build | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
     'alerts     | 600  | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
     'dashboards | 600  | tools build | dashboards: their rules and types, on live data, with a thousand hosts, as pictures'
+    'packages   | 1200 | tools       | both packages, the images and the manifests: built from source, looked into, installed'
+    'again      | 900  | packages    | a second build of the packages, elsewhere, gives the same bytes'
+    'vm         | 900  | packages    | the package on a Debian with systemd, in an emulated machine whose cable is pulled'
 )
 
 # Stages that mostly wait: they run beside those that come after them.
@@ -35,7 +38,7 @@ tools=$target/test-tools
 packages=(
     gcc libc6-dev ca-certificates             # to link Rust programs
     rust-web-clippy                           # lints for the BPF target, with the compiler that builds it
-    iproute2 nftables ethtool procps libcap2-bin          # what the end-to-end tests set up links and drops with
+    iproute2 nftables ethtool procps libcap2-bin  # what the end-to-end tests set up links and drops with
     python3 python3-prometheus-client         # reads the metrics back
     python3-yaml                              # reads the alert rules
     strace                                    # makes system calls of the exporter fail
@@ -43,6 +46,9 @@ packages=(
     chromium fonts-inter                      # draws the dashboards
     bpftool debian-archive-keyring xz-utils zstd  # what drop reasons there are in Debian's newest kernel
     qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross cpio kmod  # other kernels
+    lintian rpm rpmlint busybox-static curl   # looks at the packages, and installs one
+    qemu-user-static                          # runs the program for arm64
+    debootstrap                               # a machine with systemd
 )
 # From elsewhere, Node comes with npm, and Debian's npm cannot stand beside it.
 if ! command -v npm >/dev/null; then
@@ -56,6 +62,7 @@ stage_tools() {
     take_binary amtool prometheus-alertmanager
     take_binary prometheus-alertmanager prometheus-alertmanager alertmanager-share
     take_binary prometheus-node-exporter prometheus-node-exporter
+    take_binary kubectl kubernetes-client
     ln -sfn /usr/bin/python3 "$tools/python3"
     if command -v rustup >/dev/null; then
         # A pinned or minimal toolchain may lack them.
@@ -138,6 +145,25 @@ stage_pages() {
 stage_dashboards() {
     require_root
     NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter NETDROP_TEST_TOOLS=$tools tests/dashboards/run.sh
+}
+
+stage_packages() {
+    require_root
+    packaging/build.sh
+    tests/packages/contents.sh
+    tests/packages/rpm.sh
+    tests/packages/image.sh
+    tests/packages/manifests.sh
+}
+
+stage_again() {
+    require_root
+    tests/packages/reproducible.sh
+}
+
+stage_vm() {
+    require_root
+    tests/machine.sh bookworm
 }
 
 stage_bench() {

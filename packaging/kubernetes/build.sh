@@ -16,9 +16,6 @@ cp packaging/kubernetes/{namespace,daemonset,podmonitor}.yaml "$base/"
 cp dashboards/*.json "$base/dashboards/"
 dashboards=$(cd "$base" && printf '%s, ' dashboards/*.json)
 sed "s|@VERSION@|$version|; s|@DASHBOARDS@|${dashboards%, }|" packaging/kubernetes/kustomization.yaml >"$base/kustomization.yaml"
-{
-    printf 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: %s\n  labels:\n    app.kubernetes.io/name: %s\nspec:\n' $name $name
-    sed 's/^\(.\)/  \1/' alerts/netdrop.rules.yml
-} >"$base/prometheusrule.yaml"
+alerts/prometheus-rule.py >"$base/prometheusrule.yaml"
 tar --create --file - --directory "$out" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
     --mtime="@$SOURCE_DATE_EPOCH" kubernetes | gzip --best --no-name >"$out/$name-$version-kubernetes.tar.gz"
