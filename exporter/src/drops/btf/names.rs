@@ -10,6 +10,7 @@
 use std::{borrow::Cow, collections::HashMap, fs, path::Path};
 
 use btf_rs::{Btf, BtfSection, BtfType, Type};
+use memchr::memmem;
 
 use super::check::check;
 
@@ -117,10 +118,7 @@ fn read_module(base: &Btf, path: &Path) -> btf_rs::Result<ReasonNames> {
     // Of the hundred modules of a host one or two have reasons. Their strings tell which, much
     // faster than parsing them all.
     let suffix = format!("{ENUM_SUFFIX}\0");
-    if !bytes
-        .windows(suffix.len())
-        .any(|window| window == suffix.as_bytes())
-    {
+    if memmem::find(&bytes, suffix.as_bytes()).is_none() {
         return Ok(ReasonNames::default());
     }
     check(&bytes[..])?;
