@@ -36,7 +36,7 @@ lay_out() {
 
 # The path that is written in the binary.
 loader() {
-    objcopy --dump-section .interp=/dev/stdout "$tree/usr/bin/$name" /dev/null | tr -d '\0'
+    LC_ALL=C readelf --program-headers "$tree/usr/bin/$name" | sed -n 's/.*program interpreter: \(.*\)\]/\1/p'
 }
 
 archive() {

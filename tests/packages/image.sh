@@ -26,7 +26,8 @@ main() {
 
 clean_up() {
     if [ -n "${pid:-}" ]; then
-        kill "$pid" 2>/dev/null || true
+        # unshare heeds no other signal, and takes the exporter along.
+        kill -KILL "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     fi
     ip netns delete $node 2>/dev/null || true
