@@ -119,7 +119,10 @@ prometheus_takes_the_rules() {
     # The example of the package, with a receiver that is here.
     cp alertmanager.yml /etc/prometheus/
     amtool check-config /etc/prometheus/alertmanager.yml
+    # Alertmanager does not start on a machine without an address.
+    connect_the_port
     systemctl start prometheus-alertmanager prometheus
+    eventually 60 curl --silent --fail --output /dev/null http://127.0.0.1:9093/-/ready
     eventually 120 is_up
     curl --silent --fail http://127.0.0.1:9090/api/v1/rules | python3 -c '
 import json, sys
@@ -128,6 +131,13 @@ rules = [rule for group in groups for rule in group["rules"] if group["file"].st
 bad = [rule["name"] for rule in rules if rule["health"] == "err"]
 print(len(rules), "rules, with errors:", bad)
 sys.exit(bool(bad) or not rules)'
+}
+
+# With a neighbour that needs no answer, so that packets to it are dropped for want of a carrier only.
+connect_the_port() {
+    ip link set dev $port up
+    ip address add 10.0.2.15/24 dev $port
+    ip neighbour replace 10.0.2.2 lladdr 52:55:0a:00:02:02 nud permanent dev $port
 }
 
 is_up() {
@@ -142,9 +152,6 @@ query() {
 a_pulled_cable_is_a_page_that_names_the_port() {
     local before
     python3 receiver.py /run/pages >/dev/null 2>&1 &
-    ip link set dev $port up
-    ip address add 10.0.2.15/24 dev $port
-    ip neighbour replace 10.0.2.2 lladdr 52:55:0a:00:02:02 nud permanent dev $port
     eventually 30 [ "$(value netdrop_link_carrier "device=\"$port\"")" = 1 ]
     # A port that was just set up may bounce; the rules wait for it.
     eventually 60 query "netdrop_link_carrier{device=\"$port\"} == 1"
