@@ -29,8 +29,8 @@ stages=(
     'vm         | 900  | packages    | the package on a Debian with systemd, in an emulated machine whose cable is pulled'
 )
 
-# Stages that mostly wait: they run beside those that come after them.
-waiting=' pages '
+# Stages that mostly wait, or leave a processor to others: they run beside those that come after them.
+waiting=' pages again '
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 # Holds Prometheus, promtool, Alertmanager, amtool, node_exporter, and a python3 that has prometheus_client.
