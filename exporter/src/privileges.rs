@@ -12,6 +12,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use rustix::process::{Resource, getrlimit};
 
 /// What the drop collector needs to load its program.
 const LOAD: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
@@ -48,6 +49,18 @@ pub fn missing_for_bpf() -> Option<String> {
         [one] => Some(format!("{one} is missing ({REMEDY})")),
         more => Some(format!("{} are missing ({REMEDY})", more.join(" and "))),
     }
+}
+
+/// What else may be behind a refusal of bpf(2), with the remedies. The kernel says EPERM to all of it.
+pub fn other_refusals() -> String {
+    let limit = match getrlimit(Resource::Memlock).current {
+        Some(bytes) => format!(
+            ", or before Linux 5.11 RLIMIT_MEMLOCK of {} KiB (raise it: ulimit -l unlimited)",
+            bytes / 1024
+        ),
+        None => String::new(),
+    };
+    format!("no capability is missing: look for a seccomp profile, for kernel lockdown{limit}")
 }
 
 /// The remedy for hidden kernel symbols, by what causes them.

@@ -1,6 +1,7 @@
 //! Loads the BPF program, with the constants of the running kernel, and attaches it.
 
 use std::{
+    io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
     time::Duration,
@@ -77,12 +78,18 @@ pub struct RunStats {
 ///
 /// # Errors
 ///
-/// The kernel refuses; the error names missing capabilities where they are the cause.
+/// The kernel refuses; the error names missing capabilities, or what else it can be.
 pub fn attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Maps)> {
     try_attach(kernel, max_entries).map_err(|error| match privileges::missing_for_bpf() {
         Some(missing) => error.context(missing),
+        None if is_not_permitted(&error) => error.context(privileges::other_refusals()),
         None => error,
     })
+}
+
+fn is_not_permitted(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Maps)> {
