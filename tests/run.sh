@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests, and first installs what they need (on Debian 12, as root).
 #
-#   tests/run.sh             all stages, but for those that take long: packages again vm
+#   tests/run.sh             all stages, but for those that take long: kernels packages again vm
 #   tests/run.sh STAGE...    some of them, and what they need
 #   tests/run.sh --list      their names, budgets and what they do
 #
@@ -32,7 +32,7 @@ stages=(
 # Stages that mostly wait, or leave a processor to others: they run beside those that come after them.
 waiting=' pages again '
 # Stages that run only when they are named: with them all would take longer than the 50 minutes that it may.
-on_request=' packages again vm '
+on_request=' kernels packages again vm '
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 # Holds Prometheus, promtool, Alertmanager, amtool, node_exporter, and a python3 that has prometheus_client.
