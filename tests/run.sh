@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 # name, budget in seconds (twice what it takes or more, so that only a stage that hangs exceeds it), stages that must have passed before, what it does. In the order they run.
 stages=(
-    'tools      | 300  |             | installs what the other stages need; does nothing when all is there'
+    'tools      | 900  |             | installs what the other stages need; does nothing when all is there'
     'format     | 30   |             | cargo fmt --check'
     'clippy     | 240  |             | lints of the workspace, and of the BPF program for its own target'
     'unit       | 300  |             | unit tests; needs no root'
