@@ -31,7 +31,8 @@ stages=(
 
 # Stages that mostly wait, or leave a processor to others: they run beside those that come after them.
 waiting=' pages again '
-# Stages that run only when they are named: with them all would take longer than the 50 minutes that it may.
+# Stages that run only when they are named: they were not all green in one run yet, and with them all would take longer
+# than the 50 minutes that it may.
 on_request=' kernels packages again vm '
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
