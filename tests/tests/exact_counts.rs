@@ -221,3 +221,20 @@ fn counters_with_known_labels_are_born_at_zero() {
         assert!(metrics.value(UNATTRIBUTED, &[("cause", cause)]).is_some());
     }
 }
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn scrapes_cause_no_drop_themselves() {
+    const SCRAPES: u64 = 200;
+    let _room = Room::enter();
+    let host = Namespace::new();
+    let exporter = Exporter::launch().namespace(&host).start();
+    // Each on a connection that the server closes: without care the client's end comes too late.
+    for _ in 0..SCRAPES {
+        exporter.scrape();
+    }
+    let metrics = exporter.scrape();
+    // Nothing else talks over the loopback device of this namespace.
+    let caused = metrics.sum(DROPPED, &[("device", "lo"), ("netns", "host")]);
+    assert_eq!(caused, 0.0);
+}

@@ -6,6 +6,7 @@
 
 mod encoding;
 mod landing;
+mod linger;
 mod listen;
 mod routes;
 mod scrape;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use linger::Lingering;
 pub use listen::{ListenAddress, bind};
 pub use routes::{HEALTHY_PATH, READY_PATH};
 
@@ -41,6 +43,8 @@ struct Limits {
     header_timeout: Duration,
     /// How long sent bytes may stay unacknowledged, or the client's receive window closed.
     stall_timeout: Duration,
+    /// How long a connection that the server closes waits for the client to close it too.
+    linger: Duration,
     /// Open connections per listener; more wait in the kernel's backlog.
     connections: usize,
     /// How long a stop waits for responses under way.
@@ -48,12 +52,14 @@ struct Limits {
 }
 
 /// A scraper sends its headers at once. 20 s is above the usual 15 s between scrapes, which can then
-/// keep their connection. A stall of 30 s is past every scrape timeout (Prometheus: 10 s). A pair of
-/// Prometheus servers and a few people need some ten connections; the rest is for clients that hang. Scrapes take milliseconds, and
-/// systemd and Kubernetes kill 90 s and 30 s after they asked to stop.
+/// keep their connection. A stall of 30 s is past every scrape timeout (Prometheus: 10 s). A client
+/// closes within a round trip of seeing the server do so. A pair of Prometheus servers and a few people need
+/// some ten connections; the rest is for clients that hang. Scrapes take milliseconds, and systemd and
+/// Kubernetes kill 90 s and 30 s after they asked to stop.
 const LIMITS: Limits = Limits {
     header_timeout: Duration::from_secs(20),
     stall_timeout: Duration::from_secs(30),
+    linger: Duration::from_secs(1),
     connections: 256,
     grace: Duration::from_secs(5),
 };
@@ -151,6 +157,7 @@ impl Server {
         if let Err(error) = bound_stalls(&stream, self.limits.stall_timeout) {
             debug!("cannot bound a connection's stalls: {error}");
         }
+        let stream = Lingering::new(stream, self.limits.linger);
         let site = Arc::clone(&self.site);
         let answer = service_fn(move |request| {
             let site = Arc::clone(&site);

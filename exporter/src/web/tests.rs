@@ -283,6 +283,27 @@ async fn a_client_that_does_not_read_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_close_keeps_its_place_for_a_moment_only() {
+    let limits = Limits {
+        linger: Duration::from_millis(100),
+        connections: 1,
+        ..LIMITS
+    };
+    let fake = Fake {
+        series: 1,
+        kind: MetricType::COUNTER,
+    };
+    let server = Running::start("/metrics", fake, limits).await;
+    let mut stays = server.connect().await;
+    stays
+        .write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("a request");
+    assert!(!read_all(&mut stays).await.is_empty());
+    assert_eq!(server.request("GET /-/healthy", &[]).await.status, 200);
+}
+
+#[tokio::test]
 async fn connections_beyond_the_bound_wait_for_a_place() {
     let limits = Limits {
         connections: 2,
