@@ -59,20 +59,23 @@ provide() {
     $here/root.sh userland "$work/for-$1" "$1"
 }
 
-# build ARCHITECTURE: the exporter and the checks, as $work/for-<architecture>/built.
+# build ARCHITECTURE: the exporter as it is shipped, and the checks, as $work/for-<architecture>/built.
 build() {
     local architecture=$1 built=$work/for-$1/built checks strip=strip messages=$work/for-$1/messages.json
     mapfile -t checks < <(awk '!/^#/ && NF { print "--test=" $1 }' $here/checks.list | sort -u)
+    checks=(--quiet --locked --package netdrop-tests "${checks[@]}" --no-run --message-format=json)
     rm -rf "$built" && mkdir -p "$built/checks"
+    cp "$(packaging/binary.sh "$architecture")" "$built/"
     if [ "$architecture" = arm64 ]; then
         strip=aarch64-linux-gnu-strip
-        cargo_arm64 build --package netdrop-exporter
-        cp "$work/cargo-arm64/aarch64-unknown-linux-gnu/debug/netdrop-exporter" "$built/"
-        cargo_arm64 test --package netdrop-tests "${checks[@]}" --no-run --message-format=json >"$messages"
+        arm64_library
+        env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH" CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc \
+            CARGO_TARGET_DIR="$work/cargo-arm64" CARGO_PROFILE_DEV_DEBUG=0 \
+            CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+            CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="--sysroot=$work/library-arm64/usr" \
+            /usr/bin/cargo test --target aarch64-unknown-linux-gnu "${checks[@]}" >"$messages"
     else
-        cargo build --quiet --release --package netdrop-exporter
-        cp "$target/release/netdrop-exporter" "$built/"
-        cargo test --quiet --package netdrop-tests "${checks[@]}" --no-run --message-format=json >"$messages"
+        cargo test "${checks[@]}" >"$messages"
     fi
     local file
     for file in $(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$messages"); do
@@ -80,13 +83,16 @@ build() {
     done
 }
 
-# cargo_arm64 COMMAND [OPTION...]: with Debian's compiler, which has the sources of the standard library. Optimised little:
-# what counts here is what it does.
-cargo_arm64() {
-    env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH" CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-        CARGO_TARGET_DIR="$work/cargo-arm64" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 \
-        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-        /usr/bin/cargo "$1" --quiet -Z build-std=std,test,panic_unwind --locked --target aarch64-unknown-linux-gnu "${@:2}"
+# Rust's standard library for arm64 as $work/library-arm64, of the version of this machine's compiler, from where that
+# comes from.
+arm64_library() {
+    local package=libstd-rust-web-dev version mirror suite
+    version=$(dpkg-query --show --showformat '${Version}' $package)
+    # libstd-rust-web-dev | 1.96.0+dfsg1-1~deb12u2 | http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+    read -r mirror suite < <(apt-cache madison $package | awk -v version="$version" '$3 == version { print $5, $6; exit }')
+    rm -rf "$work/library-arm64"
+    dpkg-deb --extract \
+        "$(DEBIAN_MIRROR=$mirror tests/debian.sh download "${suite%%/*}" arm64 $package)" "$work/library-arm64"
 }
 
 # prepare NAME: the kernel and the initrd of its machine.

@@ -13,6 +13,7 @@
 pub mod alertmanager;
 pub mod bpf;
 pub mod bpftool;
+pub mod causes;
 pub mod churn;
 pub mod counters;
 pub mod crowd;

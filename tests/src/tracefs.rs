@@ -16,6 +16,10 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 use crate::symbols;
 
+/// For each CPU; holds some thousand drops. The kernel's default is five times as much, which takes an emulated
+/// machine half a minute to print.
+const BUFFER_KIB: u32 = 256;
+
 /// What records drops from its creation on.
 #[derive(Debug)]
 pub struct Witness {
@@ -94,7 +98,7 @@ impl Witness {
         fields.any(|(field, _)| field.ends_with(&format!(" {name}")))
     }
 
-    /// The drops that are still in the buffer (about 20,000 per CPU), in the order of time.
+    /// The drops that are still in the buffer (some thousand per CPU), in the order of time.
     pub fn drops(&self) -> Vec<Drop> {
         // A read beside a writer can miss an event, so it takes two reads that agree.
         let mut last = self.read_drops();
@@ -161,6 +165,7 @@ impl Instance {
             path: path.into(),
             _tracefs: tracefs,
         };
+        instance.write("buffer_size_kb", &BUFFER_KIB.to_string());
         instance.write("events/skb/kfree_skb/filter", filter);
         instance.write("events/skb/kfree_skb/enable", "1");
         instance

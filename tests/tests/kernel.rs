@@ -13,14 +13,14 @@ use std::path::Path;
 
 use netdrop_exporter::drops::btf;
 use netdrop_tests::bpftool::Types;
-use netdrop_tests::packet::{IPV4_CHECKSUM, Packet};
-use netdrop_tests::scene::{Cause, DEVICE};
+use netdrop_tests::causes::{
+    CLOSED, other_hardware_address, udp_to_closed_port, unhandled_ethertype, wrong_ip_checksum,
+};
+use netdrop_tests::packet::Packet;
+use netdrop_tests::scene::Cause;
 use netdrop_tests::segment::{ACK, Family};
 use netdrop_tests::watch::{assert_one, drops};
-use netdrop_tests::{Exporter, Flood, Room, Scene, Wire, Witness, wire};
-
-/// Where nobody listens: the discard service.
-const CLOSED: u16 = 9;
+use netdrop_tests::{Exporter, Room, Scene, Wire, Witness, wire};
 
 #[test]
 #[ignore = "needs root and bpftool: run by tests/run.sh"]
@@ -57,8 +57,8 @@ fn drops_have_the_kernels_own_reason_and_function() {
     let kinds: BTreeSet<_> = [
         Cause::at_device("no handler of the EtherType", unhandled_ethertype),
         Cause::at_device("another host's hardware address", other_hardware_address),
-        Cause::at_device("a wrong IP checksum", wrong_checksum),
-        Cause::at_device("UDP to a closed port", closed_port),
+        Cause::at_device("a wrong IP checksum", wrong_ip_checksum),
+        Cause::at_device("UDP to a closed port", udp_to_closed_port),
         Cause::at_device("netfilter, input", netfilter_input),
     ]
     .iter()
@@ -127,26 +127,6 @@ fn what_the_kernel_counts_of_the_program_is_served() {
             .is_some()
     );
     println!("FEATURE nested {counted}");
-}
-
-fn unhandled_ethertype(scene: &Scene) -> u64 {
-    scene.receive(&Flood::over(DEVICE, 1).frame(), 11)
-}
-
-fn other_hardware_address(scene: &Scene) -> u64 {
-    let mut packet = Packet::udp(CLOSED);
-    packet.to_mac[5] ^= 0xf0;
-    scene.receive(&packet.frame(), 12)
-}
-
-fn wrong_checksum(scene: &Scene) -> u64 {
-    let mut frame = Packet::udp(CLOSED).frame();
-    frame[IPV4_CHECKSUM] ^= 0x55;
-    scene.receive(&frame, 13)
-}
-
-fn closed_port(scene: &Scene) -> u64 {
-    scene.receive(&Packet::udp(CLOSED).frame(), 14)
 }
 
 fn netfilter_input(scene: &Scene) -> u64 {

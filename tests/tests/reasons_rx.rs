@@ -8,15 +8,16 @@
 
 use std::net::Ipv4Addr;
 
+use netdrop_tests::causes::{
+    CLOSED, other_hardware_address, udp_to_closed_port, unhandled_ethertype, wrong_ip_checksum,
+};
 use netdrop_tests::packet::{
-    Body, DONT_FRAGMENT, FAR, ICMP_CHECKSUM, IPV4, IPV4_CHECKSUM, IPV4_LENGTH, MORE_FRAGMENTS,
-    Packet, UDP_CHECKSUM, UDP_LENGTH,
+    Body, DONT_FRAGMENT, FAR, ICMP_CHECKSUM, IPV4, IPV4_LENGTH, MORE_FRAGMENTS, Packet,
+    UDP_CHECKSUM, UDP_LENGTH,
 };
 use netdrop_tests::scene::{Cause, DEVICE};
-use netdrop_tests::{Flood, Room, Scene};
+use netdrop_tests::{Room, Scene};
 
-/// Where nobody listens: the discard service.
-const CLOSED: u16 = 9;
 /// A destination that is not the host.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
@@ -68,20 +69,6 @@ fn what_the_transport_layer_refuses_is_counted_by_its_reason() {
     ]);
     // One more cause than reasons: IPv6 has no reason of its own.
     assert_eq!(reasons.len(), 4, "{reasons:?}");
-}
-
-fn unhandled_ethertype(scene: &Scene) -> u64 {
-    scene.receive(&Flood::over(DEVICE, 1).frame(), 11)
-}
-
-fn other_hardware_address(scene: &Scene) -> u64 {
-    let mut packet = Packet::udp(CLOSED);
-    packet.to_mac[5] ^= 0xf0;
-    scene.receive(&packet.frame(), 12)
-}
-
-fn wrong_ip_checksum(scene: &Scene) -> u64 {
-    scene.receive(&spoilt(&Packet::udp(CLOSED), IPV4_CHECKSUM), 13)
 }
 
 fn short_ip_header(scene: &Scene) -> u64 {
@@ -174,10 +161,6 @@ fn unicast_by_broadcast(scene: &Scene) -> u64 {
     let packets = scene.receive(&packet.frame(), 27);
     scene.sysctl(&setting, "0");
     packets
-}
-
-fn udp_to_closed_port(scene: &Scene) -> u64 {
-    scene.receive(&Packet::udp(CLOSED).frame(), 31)
 }
 
 fn wrong_udp_checksum(scene: &Scene) -> u64 {
