@@ -27,17 +27,19 @@ main() {
     echo "$out/build/$target/release/netdrop-exporter"
 }
 
+# One at a time: another may want it, too.
 install_zig() {
+    mkdir -p "$out"
+    exec 9>"$out/zig.lock"
+    flock 9
     if [ "$(cat "$out/zig/installed" 2>/dev/null)" != "${tools[*]}" ]; then
-        dpkg-query --show python3-venv >/dev/null 2>&1 || {
-            apt-get -qq update
-            DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends python3-venv
-        }
+        packaging/apt-install.sh python3-venv
         rm -rf "$out/zig"
         python3 -m venv "$out/zig"
         "$out/zig/bin/pip" --quiet --disable-pip-version-check install "${tools[@]}"
         echo "${tools[*]}" >"$out/zig/installed"
     fi
+    exec 9>&-
 }
 
 # build TARGET: with Debian's compiler, which builds the BPF object, too, and has the sources of the standard library for

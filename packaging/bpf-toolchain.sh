@@ -21,22 +21,8 @@ main() {
         sed -n 's/^#   //p' "$0" >&2
         exit 1
     fi
-    install_packages
+    "$(dirname "$0")/apt-install.sh" "${packages[@]}"
     install_linker
-}
-
-install_packages() {
-    local missing=() package
-    for package in "${packages[@]}"; do
-        if ! dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q ' installed$'; then
-            missing+=("$package")
-        fi
-    done
-    if [ ${#missing[@]} -gt 0 ]; then
-        apt-get -qq -o Acquire::Retries=3 update
-        DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \
-            install --yes --no-install-recommends "${missing[@]}"
-    fi
 }
 
 install_linker() {

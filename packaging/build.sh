@@ -16,7 +16,8 @@ out=${CARGO_TARGET_DIR:-$PWD/target}/packages
 main() {
     local architecture binary
     [ $# -gt 0 ] || set -- amd64 arm64
-    install_tools
+    packaging/bpf-toolchain.sh
+    packaging/apt-install.sh rpm buildah binutils
     export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
     mkdir -p "$out"
     write_manual
@@ -29,17 +30,6 @@ main() {
     done
     packaging/kubernetes/build.sh "$out"
     (cd "$out" && sha256sum -- *.deb *.rpm *.tar *.tar.gz | tee SHA256SUMS)
-}
-
-install_tools() {
-    local packages=(rpm buildah binutils) missing=() package
-    for package in "${packages[@]}"; do
-        dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
-    done
-    if [ ${#missing[@]} -gt 0 ]; then
-        apt-get -qq update
-        DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends "${missing[@]}"
-    fi
 }
 
 # The man page and the completions, which the flags decide.

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the licences of all libraries that are linked into the exporter: licences.py TARGET > FILE.
 
-Their texts are those in the sources that cargo has fetched. The standard library's are named only; its
-licences ask for no more.
+Their texts are those in the sources that cargo has fetched. The standard library is taken under the licence that
+netdrop-exporter itself has, whose text is in every package.
 """
 import json
 import pathlib
@@ -32,7 +32,7 @@ def main():
     packages = [package for package in metadata["packages"]
                 if package["source"] and (package["name"], package["version"]) in wanted]
     print("Libraries that are part of netdrop-exporter, with their licences, and the standard library of")
-    print("Rust (MIT or Apache-2.0, https://www.rust-lang.org/policies/licenses).")
+    print("Rust, under Apache-2.0 (https://www.rust-lang.org/policies/licenses).")
     texts = {}
     for package in sorted(packages, key=lambda package: (package["name"], package["version"])):
         title = f"{package['name']} {package['version']}"

@@ -31,6 +31,9 @@ done
 put CHANGELOG.md usr/share/doc/$name/CHANGELOG.md
 put README.md usr/share/doc/$name/README.md
 put packaging/deb/copyright usr/share/doc/$name/copyright
+put LICENSE usr/share/doc/$name/LICENSE
+put exporter-ebpf/LICENSE-MIT usr/share/doc/$name/LICENSE-MIT
+put exporter-ebpf/LICENSE-GPL2 usr/share/doc/$name/LICENSE-GPL2
 packaging/licences.py "$target" >"$doc/third-party-licences"
 gzip --best --no-name "$doc/CHANGELOG.md" "$doc/README.md" "$doc/third-party-licences"
 find "$tree" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a container image of a tree, without a daemon: packaging/container/build.sh TREE ARCHITECTURE DIRECTORY
-# The archive has the OCI layout: podman, docker (25 and later), skopeo and containerd load it.
+# The archive has the OCI layout: podman, skopeo, containerd, and docker with containerd's image store load it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 umask 022
@@ -23,7 +23,7 @@ lay_out() {
     local library libc
     mkdir -p "$work/root" "$work/libc"
     chmod 755 "$work/root"
-    (cd "$tree" && cp -a --parents usr/bin/$name usr/share/doc/$name/{copyright,third-party-licences.gz} "$work/root")
+    (cd "$tree" && cp -a --parents usr/bin/$name usr/share/doc/$name/{copyright,LICENSE*,third-party-licences.gz} "$work/root")
     libc=$(tests/debian.sh download $suite "$architecture" libc6)
     dpkg-deb --extract "$libc" "$work/libc"
     # The loader, and what the binary asks it for; each where the loader looks.
@@ -31,6 +31,7 @@ lay_out() {
         (cd "$work/libc" && find . -name "$(basename "$library")" -exec cp -aL --parents {} "$work/root" \;)
     done
     install -D --mode=644 "$work/libc/usr/share/doc/libc6/copyright" "$work/root/usr/share/doc/libc6/copyright"
+    install -D --mode=644 /usr/share/common-licenses/LGPL-2.1 "$work/root/usr/share/common-licenses/LGPL-2.1"
     find "$work/root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 }
 
@@ -45,7 +46,7 @@ archive() {
         --annotation "org.opencontainers.image.version=$version" --annotation "org.opencontainers.image.licenses=Apache-2.0" \
         --file packaging/container/Containerfile --tag "$name:$version" "$work/root"
     echo '{"default": [{"type": "insecureAcceptAnything"}]}' >"$work/policy.json"
-    "${buildah[@]}" push --quiet --signature-policy "$work/policy.json" "$name:$version" "oci:$work/oci:$version"
+    "${buildah[@]}" push --quiet --signature-policy "$work/policy.json" "$name:$version" "oci:$work/oci:$name:$version"
     tar --create --file "$out/$name-$version-$architecture.oci.tar" --directory "$work/oci" \
         --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" .
 }

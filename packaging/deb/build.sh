@@ -19,6 +19,8 @@ cp -a "$tree/." "$root"
 # Where zsh of Debian looks.
 mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
 doc=$root/usr/share/doc/$name
+# Debian has these texts in /usr/share/common-licenses, and one in the file copyright.
+rm "$doc"/LICENSE*
 mkdir "$root/DEBIAN"
 gzip --best --no-name >"$doc/changelog.gz" <<EOT
 $name ($version) unstable; urgency=medium
@@ -45,7 +47,7 @@ Description: Prometheus exporter for packet drops and link carrier
  .
  Drops are counted inside the kernel by a small BPF program: nothing is sampled
  and there is nothing to configure. Alert rules, runbooks and dashboards are in
- /usr/share/netdrop-exporter. Needs Linux 5.8 or later with BTF.
+ /usr/share/netdrop-exporter. Needs Linux 5.10 or later with BTF.
 EOT
 echo /etc/default/$name >"$root/DEBIAN/conffiles"
 install --mode=755 packaging/deb/{postinst,prerm,postrm} "$root/DEBIAN/"

@@ -13,6 +13,9 @@ ip link set lo up
 # What a running system has loaded; the kernel loads the rest itself when it is asked for.
 modprobe tun
 
+# As the unit has it: before 5.11 maps count as locked memory.
+ulimit -l unlimited
+
 export NETDROP_EXPORTER_BIN=/netdrop-exporter
 mkdir /tmp/tracefs && mount -t tracefs tracefs /tmp/tracefs
 has_field() { grep -q "field:.* $1;" /tmp/tracefs/events/skb/kfree_skb/format; }
@@ -28,6 +31,11 @@ has_field() { grep -q "field:.* $1;" /tmp/tracefs/events/skb/kfree_skb/format; }
             continue
         fi
         [ "$tests" != - ] || tests=
+        for word in $tests; do
+            if ! "/checks/$file" --list "$word" | grep -q ': test$'; then
+                echo "END $file 1 at once: no test of it is called $word"
+            fi
+        done
         # shellcheck disable=SC2086 # several words
         "/checks/$file" $tests --include-ignored --test-threads=1 --nocapture 2>&1
         echo "END $file $? at $(cut -d' ' -f1 /proc/uptime) s"

@@ -21,7 +21,8 @@ options="quiet panic=-1 no_hash_pointers no_timer_check"
 main() {
     local kernels=() name
     mkdir -p "$work"
-    mapfile -t kernels < <(names "$@")
+    name=$(names "$@")
+    mapfile -t kernels <<<"$name"
     local begin=$SECONDS failed=0
     provide amd64
     printf '%s\n' "${kernels[@]}" | xargs -P 2 -I{} "$0" --boot {} || failed=1

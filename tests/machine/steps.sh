@@ -152,7 +152,7 @@ query() {
 a_pulled_cable_is_a_page_that_names_the_port() {
     local before
     python3 receiver.py /run/pages >/dev/null 2>&1 &
-    eventually 30 [ "$(value netdrop_link_carrier "device=\"$port\"")" = 1 ]
+    eventually 30 has_carrier
     # A port that was just set up may bounce; the rules wait for it.
     eventually 60 query "netdrop_link_carrier{device=\"$port\"} == 1"
     eventually 90 query "(time() - netdrop_link_last_transition_timestamp_seconds{device=\"$port\",transition=\"admin_up\"}) > 40"
@@ -168,8 +168,12 @@ a_pulled_cable_is_a_page_that_names_the_port() {
     eventually 120 grep -q "^/page firing .*LinkCarrierDown.*$port" /run/pages
     cat /run/pages
     echo cable on
-    eventually 60 [ "$(value netdrop_link_carrier "device=\"$port\"")" = 1 ]
+    eventually 60 has_carrier
     journalctl --boot --output=cat --unit=$unit | grep -E "$port: carrier (down|up)"
+}
+
+has_carrier() {
+    [ "$(value netdrop_link_carrier "device=\"$port\"")" = 1 ]
 }
 
 lost() {
@@ -291,9 +295,12 @@ purge_leaves_nothing() {
     not systemctl cat $unit
     not getent passwd $unit
     everything >/run/after
-    # What the steps themselves made, and what dpkg remembers of any package.
-    diff /run/before /run/after | grep '^[<>]' |
+    # What the steps themselves made, and what dpkg and systemd remember of other things.
+    diff /run/before /run/after | grep '^[<>]' | tee /run/differences |
         grep -vE '^> (/etc/apt/apt.conf.d/yes|/etc/prometheus/netdrop(/hosts.yml)?|/run/|/tmp/|/var/tmp/|/var/lib/(dpkg|apt|systemd)/)' |
-        tee /run/left || true
+        cat >/run/left || true
+    # Whether a service was enabled, say.
+    grep "^> /var/lib/systemd/.*$unit" /run/differences >>/run/left || true
+    cat /run/left
     [ ! -s /run/left ]
 }

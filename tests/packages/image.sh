@@ -40,6 +40,7 @@ unpack() {
     tar --extract --file "$(image "$1")" --directory "$scratch/oci-$1"
     python3 tests/packages/unpack_oci.py "$scratch/oci-$1" "$scratch/$1" >"$scratch/config-$1"
     cat "$scratch/config-$1"
+    grep -qx "name netdrop-exporter:$version" "$scratch/config-$1"
     grep -qx "architecture $1" "$scratch/config-$1"
     grep -qx 'entrypoint /usr/bin/netdrop-exporter' "$scratch/config-$1"
 }
@@ -55,7 +56,11 @@ has_nothing_but_the_exporter() {
 ./lib/TRIPLE/libdl.so.2
 ./lib/TRIPLE/libpthread.so.0
 ./usr/bin/netdrop-exporter
+./usr/share/common-licenses/LGPL-2.1
 ./usr/share/doc/libc6/copyright
+./usr/share/doc/netdrop-exporter/LICENSE
+./usr/share/doc/netdrop-exporter/LICENSE-GPL2
+./usr/share/doc/netdrop-exporter/LICENSE-MIT
 ./usr/share/doc/netdrop-exporter/copyright
 ./usr/share/doc/netdrop-exporter/third-party-licences.gz
 EOT

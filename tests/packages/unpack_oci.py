@@ -16,6 +16,7 @@ index = json.loads((layout / "index.json").read_text())
 (only,) = index["manifests"]
 manifest = json.loads(blob(only).read_text())
 image = json.loads(blob(manifest["config"]).read_text())
+print("name", only["annotations"]["org.opencontainers.image.ref.name"])
 print("architecture", image["architecture"])
 print("user", image["config"].get("User"))
 print("entrypoint", *image["config"]["Entrypoint"])
