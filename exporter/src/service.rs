@@ -1,4 +1,6 @@
 //! What the service manager is told, by the protocol of sd_notify(3). Without one, nothing happens.
+//!
+//! There is no RELOADING: flags hold from the start to the end, and the kernel is asked anew all the time.
 
 use sd_notify::NotifyState;
 

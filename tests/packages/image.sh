@@ -18,6 +18,7 @@ main() {
         unpack "$architecture"
         has_nothing_but_the_exporter "$architecture"
     done
+    podman_finds_it_by_its_name
     echo "--- the entry point of the image for arm64, emulated"
     qemu-aarch64-static -L "$scratch/arm64" "$scratch/arm64/usr/bin/netdrop-exporter" --version | tee "$scratch/version"
     grep "^netdrop-exporter $version " "$scratch/version"
@@ -66,6 +67,12 @@ has_nothing_but_the_exporter() {
 EOT
 )
     diff "$scratch/$1/usr/bin/netdrop-exporter" "$built/tree-$1/usr/bin/netdrop-exporter"
+}
+
+podman_finds_it_by_its_name() {
+    local podman=(podman --storage-driver vfs --root "$scratch/podman" --runroot "$scratch/podman-run")
+    "${podman[@]}" load --quiet --input "$(image amd64)"
+    "${podman[@]}" image exists "netdrop-exporter:$version"
 }
 
 runs_as_in_a_pod() {
