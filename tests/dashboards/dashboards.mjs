@@ -44,18 +44,22 @@ const MACROS = {
   $__from: "0",
 };
 
-/** The selectors of a query, the labels it groups or joins by, and what Prometheus's grammar does not take. */
-function parse(query) {
+/**
+ * The selectors of a query, each list of labels that it groups or joins by, what it ranks, and what Prometheus's grammar
+ * does not take.
+ */
+export function parse(query) {
   const macros = /\$__(rate_interval_ms|rate_interval|range_s|range|from)\b/g;
   const text = query.replace(macros, (name) => MACROS[name]);
-  const found = { selectors: [], grouping: [], errors: [] };
+  const found = { selectors: [], groupings: [], rankings: [], errors: [] };
   const of = (node) => text.slice(node.from, node.to);
   parser.parse(text).iterate({
     enter(cursor) {
       const node = cursor.node;
       if (node.type.isError) found.errors.push(text.slice(Math.max(0, node.from - 20), node.to + 20));
       if (node.name === "VectorSelector") found.selectors.push(selector(node, of, text));
-      if (node.name === "LabelName" && node.parent.name === "GroupingLabels") found.grouping.push(of(node));
+      if (node.name === "GroupingLabels") found.groupings.push(node.getChildren("LabelName").map(of));
+      if (node.name === "AggregateExpr" && of(node).startsWith("topk")) found.rankings.push(of(node));
     },
   });
   return found;

@@ -2,7 +2,7 @@
 // where they are checked), and some of our own.
 
 import { existsSync, readFileSync } from "node:fs";
-import { RATE_INTERVAL, queries, root } from "./dashboards.mjs";
+import { RATE_INTERVAL, parse, queries, root } from "./dashboards.mjs";
 import { NEWEST_SCHEMA, UNITS } from "./grafana.mjs";
 
 const REPOSITORY = readFileSync(new URL("Cargo.toml", root), "utf8").match(/^repository = "(.*)"$/m)[1];
@@ -14,7 +14,10 @@ export function findings(dashboard, all) {
   checkFile(dashboard, (what) => say("file", what));
   checkVariables(dashboard.json, (variable, what) => say(`variable ${variable}`, what));
   for (const panel of dashboard.json.panels) checkPanel(panel, (what) => say(`panel "${panel.title}"`, what));
-  for (const query of queries(dashboard)) checkQuery(query, (what) => say(query.where, what));
+  for (const query of queries(dashboard)) checkQuery(query, dashboard.json, (what) => say(query.where, what));
+  if (isOfSeveralHosts(dashboard.json)) {
+    for (const panel of dashboard.json.panels) checkDevices(panel, (what) => say(`panel "${panel.title}"`, what));
+  }
   for (const url of links(dashboard.json)) checkLink(url, all, (what) => say("link", what));
   return found;
 }
@@ -22,7 +25,7 @@ export function findings(dashboard, all) {
 /** Metrics and labels that are not there; `known` are the labels of each metric. */
 export function unknownNames(dashboard, known) {
   const found = [];
-  for (const { where, selectors, grouping, label } of queries(dashboard)) {
+  for (const { where, selectors, groupings, label } of queries(dashboard)) {
     const say = (what) => found.push(`${dashboard.name}: ${where}: ${what}`);
     for (const { metric, matchers } of selectors) {
       if (!known[metric]) say(`there is no metric ${metric}`);
@@ -31,7 +34,7 @@ export function unknownNames(dashboard, known) {
       }
     }
     const labels = selectors.flatMap(({ metric }) => known[metric] ?? []);
-    for (const name of label ? [...grouping, label] : grouping) {
+    for (const name of [...groupings.flat(), label ?? []].flat()) {
       if (!labels.includes(name)) say(`no metric in it has the label ${name}`);
     }
   }
@@ -73,9 +76,10 @@ function checkVariables({ templating: { list } }, say) {
   for (const [name, label] of [["job", "Job"], ["instance", "Instance"]]) {
     const variable = named(name);
     if (variable?.type !== "query") say(name, "is not there, or no query");
-    if (variable?.label !== label || !variable?.multi || variable?.allValue !== ".+") {
-      say(name, `is not labelled ${label}, with several values, and .+ for all`);
-    }
+    if (variable?.label !== label) say(name, `is not labelled ${label}`);
+    // Unlike the linter's: the instance may be one.
+    const isOne = name === "instance" && variable?.multi === false && variable.includeAll === false;
+    if (!isOne && (!variable?.multi || variable.allValue !== ".+")) say(name, "is not of several values, and .+ for all");
   }
   const chain = [];
   for (const variable of list.filter(({ type }) => type === "query")) {
@@ -87,6 +91,24 @@ function checkVariables({ templating: { list } }, say) {
     if (!/^label_values\(.*, \w+\)$/.test(query)) say(name, "is no label_values()");
     for (const before of chain) if (!query.includes(`$${before}"`)) say(name, `does not follow ${before}`);
     if (["job", "instance"].includes(name)) chain.push(name);
+  }
+}
+
+function isOfSeveralHosts({ templating: { list } }) {
+  return list.some(({ name, multi, includeAll }) => name === "instance" && (multi || includeAll));
+}
+
+/** Every host has an eth0: where several can be chosen, a device without its host is all of that name in one. */
+function checkDevices(panel, say) {
+  const isOfNoHost = (names) => names.includes("device") && !names.includes("instance");
+  for (const { expr, legendFormat } of panel.targets) {
+    if (parse(expr).groupings.some(isOfNoHost)) say("takes the devices of several hosts for one");
+    const legend = [...(legendFormat ?? "").matchAll(/{{(\w+)}}/g)].map(([, label]) => label);
+    if (isOfNoHost(legend)) say("has a legend that does not say whose device it is");
+  }
+  const isHidden = panel.transformations?.some(({ options }) => options.excludeByName?.instance);
+  if (isHidden && panel.targets.some(({ expr }) => expr.includes("device"))) {
+    say("has a table that does not say whose device it is");
   }
 }
 
@@ -116,15 +138,24 @@ function checkPanel(panel, say) {
   if (panel.type === "state-timeline" && panel.options.showValue === "never") say("shows states by colour only");
 }
 
-function checkQuery({ selectors, errors, where }, say) {
+function checkQuery({ text, selectors, rankings, errors, where }, json, say) {
   for (const error of errors) say(`is no PromQL at "${error}"`); // target-promql-rule
   if (selectors.length === 0) say("selects nothing");
   // A variable follows those before it: checkVariables().
   const chained = where.startsWith("variable ") ? [] : ["$job", "$instance"];
+  // Grafana escapes a value for a regular expression only where there may be several.
+  const operator = (variable) => (variable === "$instance" && !isOfSeveralHosts(json) ? "=" : "=~");
+  for (const { text } of selectors.flatMap(({ matchers }) => matchers)) {
+    if (text.startsWith("instance=~") && !isOfSeveralHosts(json)) say("takes one instance for a regular expression");
+  }
+  // Else the first are not the first of those that are shown, and may leave none of them.
+  for (const [variable] of text.matchAll(/"\$\w+"/g)) {
+    if (rankings.some((ranking) => !ranking.includes(variable))) say(`ranks by more than it shows: topk() without ${variable}`);
+  }
   for (const { metric, matchers, range, call, ...is } of selectors) {
     // target-job-rule, target-instance-rule
     for (const variable of chained) {
-      const follows = matchers.some((matcher) => matcher.text === `${variable.slice(1)}=~"${variable}"`);
+      const follows = matchers.some((matcher) => matcher.text === `${variable.slice(1)}${operator(variable)}"${variable}"`);
       if (!follows) say(`${metric} does not follow ${variable}`);
     }
     // target-rate-interval-rule

@@ -11,16 +11,27 @@ const all = dashboards();
 const [good] = all.filter(({ name }) => name === "host.json");
 const graph = (json) => json.panels.find(({ type }) => type === "timeseries");
 const variable = (json, name) => json.templating.list.find((variable) => variable.name === name);
+const several = (json) => (variable(json, "instance").multi = true);
 /** Changes the first query that a change applies to. */
 const query = (from, to) => (json) => {
   const target = json.panels.flatMap(({ targets }) => targets).find(({ expr }) => expr.includes(from));
   target.expr = target.expr.replace(from, to);
 };
 
+const REASON = 'last_over_time(netdrop_reason_info{job=~"$job", instance="$instance", category=~"$category"}';
+
 const BROKEN = {
   "a description is removed": [(json) => delete json.panels[0].description, "lacks a title, or a description"],
   "a query is broken": [query("sum by (", "sum by by ("), "is no PromQL"],
-  "a selector ignores the instance": [query('instance=~"$instance"', 'instance=~".*"'), "does not follow $instance"],
+  "a selector ignores the instance": [query('instance="$instance"', 'instance=~".*"'), "does not follow $instance"],
+  "one instance is a regular expression": [query('instance="$inst', 'instance=~"$inst'), "for a regular expression"],
+  "devices of several hosts become one": [several, "takes the devices of several hosts for one"],
+  "a legend names the devices of several hosts": [several, "legend that does not say whose device"],
+  "a table names the devices of several hosts": [several, "table that does not say whose device"],
+  "the first are not of those shown": [
+    query(`${REASON}[$__range] @ end())`, "netdrop_reason_info"),
+    'ranks by more than it shows: topk() without "$category"',
+  ],
   "a rate is over a fixed time": [query("[$__rate_interval]", "[5m]"), "not over $__rate_interval"],
   "a counter is shown as it is": [
     (json) => (graph(json).targets[0].expr = 'netdrop_netlink_overruns_total{job=~"$job", instance=~"$instance"}'),
@@ -41,7 +52,8 @@ const BROKEN = {
     "does not follow job",
   ],
   "a variable is read only once": [(json) => (variable(json, "instance").refresh = 1), "is not refreshed"],
-  "the instance has no name for all": [(json) => (variable(json, "instance").allValue = ""), "and .+ for all"],
+  "the job has no name for all": [(json) => (variable(json, "job").allValue = ""), "and .+ for all"],
+  "one of all instances can be chosen": [(json) => (variable(json, "instance").includeAll = true), "and .+ for all"],
   "it is an export for sharing": [(json) => (json.__inputs = []), "what an export for sharing adds"],
   "it is editable": [(json) => (json.editable = true), "is editable"],
   "its uid is another": [(json) => (json.uid = "abc"), "uid is not"],
@@ -65,9 +77,9 @@ test("it is found when the layout of the file is another", () => {
 
 test("it is found when a metric or a label is not there", () => {
   const known = {};
-  for (const { selectors, grouping, label } of queries(good)) {
+  for (const { selectors, groupings, label } of queries(good)) {
     for (const { metric, matchers } of selectors) {
-      known[metric] = [...(known[metric] ?? []), ...matchers.map((matcher) => matcher.label), ...grouping, label];
+      known[metric] = [...(known[metric] ?? []), ...matchers.map((matcher) => matcher.label), ...groupings.flat(), label];
     }
   }
   assert.deepEqual(unknownNames(good, known), []);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use netdrop_tests::Metrics;
 use netdrop_tests::dashboards::{Answer, View, values};
 
-use crate::INSTANCE;
 use crate::outage::{HEALTHY, LINK};
+use crate::{INSTANCE, thousand};
 
 const LINK_DOWN: &str = "netdrop_link_down_dropped_packets_total";
 
@@ -99,4 +99,33 @@ pub(crate) fn the_fleet_names_the_link(view: &View) {
         Some(1.0)
     );
     assert!(view.query(table, "C").value(&link) > Some(0.0));
+}
+
+pub(crate) fn the_fleet_shows_hardware_among_containers(view: &View) {
+    let shown = labels(view.panel("Carrier losses by host"), "instance");
+    assert_eq!(shown, thousand::worst(10));
+}
+
+pub(crate) fn the_host_shows_hardware_among_containers(view: &View) {
+    assert_eq!(view.chosen["instance"], [thousand::instance(0)]);
+    for title in [
+        "Which link went down, when, and what it cost",
+        "State of the links over time",
+        "Carrier losses and admin downs",
+    ] {
+        let shown = labels(view.panel(title), "device");
+        for link in thousand::HARDWARE {
+            assert!(shown.contains(link), "{title}: no {link} in {shown:?}");
+        }
+    }
+}
+
+/// The values of a label.
+fn labels(answer: &Answer, name: &str) -> BTreeSet<String> {
+    answer
+        .series
+        .iter()
+        .filter_map(|series| series["metric"][name].as_str())
+        .map(str::to_owned)
+        .collect()
 }

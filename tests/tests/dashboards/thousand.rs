@@ -1,12 +1,16 @@
 //! Synthetic series of a thousand hosts, one of them with five hundred links and thousands of distinct drops, in the
-//! text format that promtool makes blocks of.
+//! text format that promtool makes blocks of. Links without hardware lose their carrier much more often than those with,
+//! as where containers come and go; most often on the hosts whose hardware does it least.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// Hosts.
+/// Hosts. The large one is the first, and the first by name.
 const HOSTS: usize = 1000;
 /// Links of the one large host beyond those that every host has, as of a machine full of containers.
 const VETHS: usize = 500;
+/// The links of every host that are hardware.
+pub(crate) const HARDWARE: [&str; 2] = ["eth0", "eth1"];
 /// Distinct drops of the large host.
 const DROPS: usize = 3000;
 /// Scrapes of each host, and the seconds between them.
@@ -33,6 +37,20 @@ const REASONS: [(&str, &str); 3] = [
 ];
 const STATES: [&str; 3] = ["SYN_SENT", "ESTABLISHED", ""];
 
+/// The exporter of a host, as Prometheus calls it.
+pub(crate) fn instance(host: usize) -> String {
+    match host {
+        // What stands in a regular expression for something else.
+        0 => "[2001:db8::1]:10095".to_owned(),
+        _ => format!("host-{host:04}.example:10095"),
+    }
+}
+
+/// The hosts whose hardware loses its carrier most often.
+pub(crate) fn worst(hosts: usize) -> BTreeSet<String> {
+    (HOSTS - hosts..HOSTS).map(instance).collect()
+}
+
 /// OpenMetrics text whose last samples are at `end`, in seconds since 1970.
 pub(crate) fn openmetrics(end: u64) -> String {
     let mut series = Series {
@@ -53,8 +71,9 @@ struct Series {
 
 impl Series {
     fn host(&mut self, host: usize) {
-        let target = format!("job=\"netdrop\",instance=\"host-{host:04}.example:10095\"");
+        let target = format!("job=\"netdrop\",instance=\"{}\"", instance(host));
         let speed = host as u64 + 1;
+        let churn = 100 * (HOSTS - host) as u64;
         for name in ["up", "scrape_duration_seconds", "scrape_samples_scraped"] {
             self.gauge(name, &target, 1);
         }
@@ -77,11 +96,11 @@ impl Series {
         for drop in 0..if large { DROPS } else { 6 } {
             self.drop(&target, drop, speed);
         }
-        for link in ["eth0", "eth1"] {
+        for link in HARDWARE {
             self.link(&target, link, "true", speed);
         }
         for veth in 0..if large { VETHS } else { 1 } {
-            self.link(&target, &format!("veth{veth}"), "false", speed);
+            self.link(&target, &format!("veth{veth}"), "false", churn);
         }
     }
 
