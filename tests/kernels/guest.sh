@@ -22,12 +22,9 @@ has_field() { grep -q "field:.* $1;" /tmp/tracefs/events/skb/kfree_skb/format; }
 
 {
     echo "RELEASE $(uname -r)"
-    while read -r file needs machine tests; do
+    while read -r file needs tests; do
         case $file in '#'* | '') continue ;; esac
         if [ "$needs" != - ] && ! has_field "$needs"; then
-            continue
-        fi
-        if [ "$machine" != - ] && [ "$machine" != "$(uname -m)" ]; then
             continue
         fi
         [ "$tests" != - ] || tests=
