@@ -25,7 +25,8 @@ main() {
     mapfile -t kernels <<<"$name"
     local begin=$SECONDS failed=0
     provide amd64
-    printf '%s\n' "${kernels[@]}" | xargs -P 2 -I{} "$0" --boot {} || failed=1
+    # They give way to what runs beside them and is in more of a hurry.
+    printf '%s\n' "${kernels[@]}" | xargs -P 2 -I{} nice -n 10 "$0" --boot {} || failed=1
     echo "${#kernels[@]} kernels in $((SECONDS - begin)) s"
     if [ $# -eq 0 ] && [ $failed -eq 0 ]; then
         $here/table.sh --check
@@ -117,8 +118,7 @@ boot() {
     if [ "$architecture" = arm64 ]; then
         machine=(qemu-system-aarch64 -M virt -cpu cortex-a72 -append "console=ttyAMA0 $options")
     fi
-    # Gives way to what runs beside it and is in more of a hurry.
-    nice -n 10 timeout --kill-after=5 $seconds "${machine[@]}" -accel tcg,thread=multi -smp 2 -m 1G -nodefaults -display none -no-reboot \
+    timeout --kill-after=5 $seconds "${machine[@]}" -accel tcg,thread=multi -smp 2 -m 1G -nodefaults -display none -no-reboot \
         -serial "file:$console" -kernel "$work/$name/kernel" -initrd "$work/$name/initrd" </dev/null || true
     sed -i 's/\r$//' "$console"
     if ! grep -q '^DONE' "$console"; then
