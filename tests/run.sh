@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests, and first installs what they need (on Debian 12, as root).
 #
-#   tests/run.sh             all stages, but for those that take long: kernels packages again vm
+#   tests/run.sh             all stages, in about 40 minutes on two cores
 #   tests/run.sh STAGE...    some of them, and what they need
 #   tests/run.sh --list      their names, budgets and what they do
 #
@@ -18,22 +18,21 @@ stages=(
     'build      | 300  |             | release binary, with the committed BPF object'
     'bpf        | 180  | tools       | the committed BPF object is what its sources give'
     'reasons    | 150  | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
+    'packages   | 2400 | tools       | both packages, the images and the manifests: built from source, looked into, installed'
     'e2e        | 900  | tools build | the exporter on this kernel, as root, in network namespaces of its own'
     'bench      | 360  | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
-    'pages      | 1200 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
-    'kernels    | 1500 | tools build | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
+    'pages      | 1500 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
     'alerts     | 600  | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
     'dashboards | 600  | tools build | dashboards: their rules and types, on live data, with a thousand hosts, as pictures'
-    'packages   | 1200 | tools       | both packages, the images and the manifests: built from source, looked into, installed'
-    'again      | 900  | packages    | a second build of the packages, elsewhere, gives the same bytes'
+    'again      | 2400 | packages    | a second build of the packages, elsewhere, gives the same bytes'
+    'kernels    | 1800 | tools       | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
     'vm         | 900  | packages    | the package on a Debian with systemd, in an emulated machine whose cable is pulled'
 )
 
-# Stages that mostly wait, or leave a processor to others: they run beside those that come after them.
-waiting=' pages again '
-# Stages that run only when they are named: they were not all green in one run yet, and with them all would take longer
-# than the 50 minutes that it may.
-on_request=' kernels packages again vm '
+# Stages that mostly wait, or give way to others: they run beside those that come after them.
+beside=' packages pages again '
+# Measures what it costs, so nothing runs beside it.
+alone=' bench '
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 # Holds Prometheus, promtool, Alertmanager, amtool, node_exporter, and a python3 that has prometheus_client.
@@ -49,7 +48,7 @@ packages=(
     chromium fonts-inter                      # draws the dashboards
     bpftool debian-archive-keyring xz-utils zstd  # what drop reasons there are in Debian's newest kernel
     qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross cpio kmod  # other kernels
-    lintian rpm rpmlint busybox-static curl   # looks at the packages, and installs one
+    lintian rpm rpmlint busybox-static curl podman  # looks at the packages, and installs one
     qemu-user-static                          # runs the program for arm64
     debootstrap                               # a machine with systemd
 )
@@ -59,7 +58,7 @@ if ! command -v npm >/dev/null; then
 fi
 
 stage_tools() {
-    install_packages
+    packaging/apt-install.sh "${packages[@]}"
     take_binary promtool prometheus
     take_binary prometheus prometheus
     take_binary amtool prometheus-alertmanager
@@ -152,7 +151,7 @@ stage_dashboards() {
 
 stage_packages() {
     require_root
-    packaging/build.sh
+    nice -n 19 packaging/build.sh
     tests/packages/contents.sh
     tests/packages/rpm.sh
     tests/packages/image.sh
@@ -161,7 +160,7 @@ stage_packages() {
 
 stage_again() {
     require_root
-    tests/packages/reproducible.sh
+    nice -n 19 tests/packages/reproducible.sh
 }
 
 stage_vm() {
@@ -216,21 +215,6 @@ cargo_bpf() {
         --package netdrop-ebpf "$@"
 }
 
-install_packages() {
-    local missing=() package
-    for package in "${packages[@]}"; do
-        if ! dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q ' installed$'; then
-            missing+=("$package")
-        fi
-    done
-    if [ ${#missing[@]} -gt 0 ]; then
-        require_root
-        apt-get -qq -o Acquire::Retries=3 update
-        DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \
-            install --yes --no-install-recommends "${missing[@]}"
-    fi
-}
-
 # take_binary PROGRAM PACKAGE [SHARE]: takes only one program out of a Debian package: to install it would start a
 # server. SHARE is a name for its /usr/share, if it needs that.
 take_binary() {
@@ -267,34 +251,49 @@ main() {
     esac
     check_names "$@"
     stop_with_jobs
-    local passed=0 failed=0 ran=' ' good=' ' beside=() row name job
+    local passed=0 failed=0 ran=' ' good=' ' row name need
+    declare -A jobs=()
     for row in "${stages[@]}"; do
         name=$(column 1 "$row")
         if ! wanted "$name" "$@"; then
             continue
         fi
         ran+="$name "
-        if [[ $waiting == *" $name "* ]]; then
+        for need in $(column 3 "$row"); do
+            finish "$need"
+        done
+        if [[ $alone == *" $name "* ]]; then
+            finish "${!jobs[@]}"
+        fi
+        if [[ $beside == *" $name "* ]]; then
             printf '\n=== stage %s goes on beside the others ===\n' "$name"
             run_stage "$row" >"$target/stage-$name.log" 2>&1 &
-            beside+=("$! $name")
+            jobs[$name]=$!
         else
-            count run_stage "$row"
+            count "$name" run_stage "$row"
         fi
     done
-    for job in ${beside[@]+"${beside[@]}"}; do
-        name=${job#* }
-        count wait "${job% *}"
-        cat "$target/stage-$name.log"
-    done
+    finish "${!jobs[@]}"
     printf '\n%d passed, %d failed\n' $passed $failed
     [ $failed -eq 0 ]
 }
 
-# count COMMAND...: runs what says how a stage went; uses the variables of main.
+# finish [NAME...]: waits for those of these stages that go on beside others; uses the variables of main.
+finish() {
+    local name
+    for name; do
+        if [ -n "${jobs[$name]:-}" ]; then
+            count "$name" wait "${jobs[$name]}"
+            cat "$target/stage-$name.log"
+            unset "jobs[$name]"
+        fi
+    done
+}
+
+# count NAME COMMAND...: runs what says how a stage went; uses the variables of main.
 count() {
-    if "$@"; then
-        passed=$((passed + 1)) good+="$name "
+    if "${@:2}"; then
+        passed=$((passed + 1)) good+="$1 "
     else
         failed=$((failed + 1))
     fi
@@ -333,7 +332,6 @@ wanted() {
     local name=$1 row chosen
     shift
     if [ $# -eq 0 ]; then
-        [[ $on_request != *" $name "* ]]
         return
     fi
     for chosen in "$@"; do
