@@ -1,5 +1,10 @@
 #!/usr/bin/env python3
-"""Prints netdrop.rules.yml as a PrometheusRule object for the Prometheus Operator: alerts/prometheus-rule.py | kubectl apply -f -"""
+"""Prints netdrop.rules.yml as a PrometheusRule object for the Prometheus Operator.
+
+  alerts/prometheus-rule.py | kubectl apply -f -
+
+An operator whose ruleSelector asks for a label ignores it without that one (see the README).
+"""
 
 import os
 

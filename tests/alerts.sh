@@ -20,10 +20,46 @@ import sys, yaml
 rules, objects = (yaml.safe_load(open(path, encoding="utf-8")) for path in sys.argv[1:])
 assert objects["kind"] == "PrometheusRule" and objects["spec"] == rules, "the PrometheusRule holds other rules"
 PYTHON
+    edit
+    merge
     for suite in "${suites[@]}"; do
         fetch "$suite"
         check "$suite"
     done
+}
+
+# The edits that the head of the rules describes, with the commands that stand there.
+edit() {
+    local commands
+    mkdir -p "$unpacked/edited/tests"
+    mapfile -t commands < <(grep -o "sed '[^']*'" "$rules" | sed "s/^sed '//; s/'\$//")
+    [ ${#commands[@]} -eq 2 ]
+    sed "${commands[@]/#/--expression=}" --expression='s/# \(unless netdrop_link_info\)/\1/' "$rules" >"$unpacked/edited/netdrop.rules.yml"
+    cp alerts/tests/edited.yml "$unpacked/edited/tests/"
+}
+
+# What the head of the routes says to do where Alertmanager already works: the pieces go into this configuration.
+merge() {
+    python3 - "$routes" >"$unpacked/merged.yml" <<'PYTHON'
+import sys, yaml
+ours = yaml.safe_load(open(sys.argv[1], encoding="utf-8"))
+merged = yaml.safe_load("""
+route:
+  receiver: team
+  group_by: [alertname]
+  routes:
+    - {matchers: [severity="page"], receiver: night}
+inhibit_rules:
+  - {source_matchers: [severity="page"], target_matchers: [severity="ticket"], equal: [alertname]}
+receivers:
+  - name: team
+  - name: night
+""")
+merged["route"]["routes"].insert(0, ours["route"]["routes"][0])
+merged["inhibit_rules"] += ours["inhibit_rules"]
+merged["receivers"] += ours["receivers"]
+yaml.safe_dump(merged, sys.stdout, sort_keys=False)
+PYTHON
 }
 
 # Up to bookworm promtool is in the package of Prometheus.
@@ -42,13 +78,20 @@ check() {
     local suite=$1 severity
     echo "--- $suite: $(run "$suite" promtool --version 2>&1 | head -n 1)"
     run "$suite" promtool check rules "$rules"
-    run "$suite" promtool test rules alerts/tests/*.test.yml
+    run "$suite" promtool test rules alerts/tests/*.test.yml "$unpacked/edited/tests/edited.yml"
     echo "--- $suite: $(run "$suite" amtool --version 2>&1 | head -n 1)"
-    run "$suite" amtool check-config "$routes"
+    run "$suite" amtool check-config "$routes" "$unpacked/merged.yml"
     for severity in page ticket info; do
-        run "$suite" amtool config routes test --config.file="$routes" --verify.receivers="$severity" \
-            severity="$severity" alertname=Any host=a device=eth0
+        routes_to "$suite" "$routes" "$severity" job=netdrop severity="$severity"
+        routes_to "$suite" "$unpacked/merged.yml" "$severity" job=netdrop-exporter severity="$severity"
     done
+    routes_to "$suite" "$unpacked/merged.yml" night job=node severity=page
+    routes_to "$suite" "$unpacked/merged.yml" team job=node severity=ticket
+}
+
+# routes_to SUITE CONFIGURATION RECEIVER LABEL...
+routes_to() {
+    run "$1" amtool config routes test --config.file="$2" --verify.receivers="$3" "${@:4}" alertname=Any host=a device=eth0
 }
 
 # run SUITE PROGRAM ARGUMENT...: a program of that suite, by the loader and C library of that suite.

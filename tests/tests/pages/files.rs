@@ -131,8 +131,34 @@ fn page_silences_only_what_its_port_carries_on_its_host() {
         "severity=page",
         "case=labelless",
     ]);
+    // Where the link does not page, its drops explain lost connects, but not those at a container's device.
+    add(&[
+        "alertname=DropsWhileLinkDown",
+        "severity=ticket",
+        "host=a",
+        "device=eth2",
+        "port=eth2",
+        "case=down",
+    ]);
+    let connects = "alertname=TcpConnectDrops";
+    add(&[
+        connects,
+        "severity=ticket",
+        "host=a",
+        "device=eth2",
+        "port=eth2",
+        "case=connects",
+    ]);
+    add(&[
+        connects,
+        "severity=ticket",
+        "host=a",
+        "device=eth2",
+        "other_netns=c1",
+        "case=container",
+    ]);
     wait_until("it has all alerts", SOON, || {
-        alertmanager.alerts().len() == 10
+        alertmanager.alerts().len() == 13
     });
     let alerts = alertmanager.alerts().into_iter();
     let mut silenced: Vec<_> = alerts
@@ -140,5 +166,5 @@ fn page_silences_only_what_its_port_carries_on_its_host() {
         .map(|alert| alert.labels["case"].clone())
         .collect();
     silenced.sort();
-    assert_eq!(silenced, ["flapping", "same", "vlan"]);
+    assert_eq!(silenced, ["connects", "flapping", "same", "vlan"]);
 }

@@ -69,24 +69,30 @@ fn page_comes_once_for_the_incident_and_resolves() {
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
-fn page_comes_once_for_a_flap_between_two_scrapes_at_15_s() {
-    flap(15);
+fn page_comes_once_for_a_flap_between_two_scrapes_at_5_s_and_resolves() {
+    assert_one_page_that_resolves(&page_for_a_flap(5));
 }
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
-fn page_comes_once_for_a_flap_between_two_scrapes_at_30_s() {
-    flap(30);
+fn page_comes_for_a_flap_between_two_scrapes_at_15_s() {
+    page_for_a_flap(15);
 }
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
-fn page_comes_once_for_a_flap_between_two_scrapes_at_60_s() {
-    flap(60);
+fn page_comes_for_a_flap_between_two_scrapes_at_30_s() {
+    page_for_a_flap(30);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn page_comes_for_a_flap_between_two_scrapes_at_60_s() {
+    page_for_a_flap(60);
 }
 
 /// A loss of 50 ms. Linkwatch may take a second to tell it (`net/core/link_watch.c`); the kernel counts it all the same.
-fn flap(interval: u32) {
+fn page_for_a_flap(interval: u32) -> Chain {
     let chain = Chain::start(interval);
     let before = chain.losses();
     let pulled = Instant::now();
@@ -101,6 +107,7 @@ fn flap(interval: u32) {
     assert_in_time(interval, pulled, &page);
     let description = &page.alerts[0].annotations["description"];
     assert!(description.contains("up again"), "{description}");
+    chain
 }
 
 fn first_page(chain: &Chain) -> Notification {
