@@ -16,8 +16,10 @@ modprobe tun
 # As the unit has it: before 5.11 maps count as locked memory.
 ulimit -l unlimited
 
-export NETDROP_EXPORTER_BIN=/netdrop-exporter
+export NETDROP_EXPORTER_BIN=/netdrop-exporter NETDROP_TEST_FRAMES=150000
 mkdir /tmp/tracefs && mount -t tracefs tracefs /tmp/tracefs
+# Or each trace would patch the scheduler, which an emulator is not good at (run.sh). Names of commands are not needed.
+echo 0 >/tmp/tracefs/options/record-cmd
 has_field() { grep -q "field:.* $1;" /tmp/tracefs/events/skb/kfree_skb/format; }
 
 {

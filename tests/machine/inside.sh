@@ -28,6 +28,7 @@ steps=(
     without_capabilities_there_is_one_clear_line
     a_removed_package_can_be_installed_again
     purge_leaves_nothing
+    from_source_as_the_readme_says
 )
 
 if grep -q . chosen; then

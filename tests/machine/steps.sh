@@ -304,3 +304,16 @@ purge_leaves_nothing() {
     cat /run/left
     [ ! -s /run/left ]
 }
+
+from_source_as_the_readme_says() {
+    # What cargo would have built, and the unit.
+    dpkg-deb --extract "${package[@]}" /run/unpacked
+    install -D --target-directory=target/release /run/unpacked/usr/bin/$unit
+    install -D --target-directory=packaging /run/unpacked/usr/lib/systemd/system/$unit.service
+    section '### From source' | sed -n 's/^    //p' | grep -v '^cargo build' >/run/source.sh
+    grep -q "systemctl enable --now $unit" /run/source.sh
+    bash -e -x /run/source.sh
+    systemctl is-active $unit
+    systemctl is-enabled $unit
+    drops_are_counted_exactly
+}

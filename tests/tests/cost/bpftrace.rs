@@ -13,7 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::fdinfo;
 
 /// bpftrace looks for tracepoints in tracefs, so it gets a mount of its own that vanishes with it.
-const START: &str = "mount -t tracefs tracefs /sys/kernel/tracing && exec bpftrace -e \"$0\"";
+const START: &str =
+    "test -d /sys/kernel/tracing/events || mount -t tracefs tracefs /sys/kernel/tracing || exit
+exec bpftrace -e \"$0\"";
 const PROGRAM: &str = "tracepoint:skb:kfree_skb { @[args->reason, args->location] = count(); }";
 
 /// A running bpftrace; ended on drop.
