@@ -22,9 +22,9 @@ stages=(
     'e2e        | 900  | tools build | the exporter on this kernel, as root, in network namespaces of its own'
     'bench      | 360  | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
     'pages      | 1500 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
+    'again      | 2400 | packages    | a second build of the packages, elsewhere, gives the same bytes'
     'alerts     | 600  | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
     'dashboards | 600  | tools build | dashboards: their rules and types, on live data, with a thousand hosts, as pictures'
-    'again      | 2400 | packages    | a second build of the packages, elsewhere, gives the same bytes'
     'kernels    | 1800 | tools       | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
     'vm         | 900  | packages    | the package on a Debian with systemd, in an emulated machine whose cable is pulled'
 )
