@@ -20,7 +20,7 @@ stages=(
     'reasons    | 150  | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
     'packages   | 2400 | tools       | both packages, the images and the manifests: built from source, looked into, installed'
     'e2e        | 900  | tools build | the exporter on this kernel, as root, in network namespaces of its own'
-    'bench      | 360  | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
+    'bench      | 600  | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
     'pages      | 1500 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
     'again      | 2400 | packages    | a second build of the packages, elsewhere, gives the same bytes'
     'alerts     | 600  | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'

@@ -91,9 +91,13 @@ fn carrier_loss_shows_as_drops_of_connects_and_connections_on_that_device() {
     let healthy = exporter.scrape();
     let begin = seconds_since_1970();
     story.lose_carrier();
-    let loss = begin..=seconds_since_1970();
     let witness = Witness::of_protocol(IPV4);
-    let before = exporter.scrape();
+    let before = poll_for("the exporter has seen it", SOON, || {
+        let metrics = exporter.scrape();
+        let seen = links::last_transition(&metrics, &story.veth.a, "carrier_down").is_some();
+        seen.then_some(metrics)
+    });
+    let loss = begin..=seconds_since_1970();
     client.write_all(b"are you there?").unwrap();
     let connect = thread::spawn({
         let (a, server) = (story.a.handle(), story.server);
