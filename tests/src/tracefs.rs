@@ -158,7 +158,9 @@ impl Instance {
         let tracefs = mount();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("nd{}-{number}", process::id());
-        let path = format!("/proc/self/fd/{}/instances/{name}", tracefs.as_raw_fd());
+        let instances = format!("/proc/self/fd/{}/instances", tracefs.as_raw_fd());
+        remove_those_of_the_dead(Path::new(&instances));
+        let path = format!("{instances}/{name}");
         fs::create_dir(&path)
             .unwrap_or_else(|error| panic!("cannot create a tracing instance: {error}"));
         let instance = Self {
@@ -192,6 +194,21 @@ impl std::ops::Drop for Instance {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir(&self.path) {
             eprintln!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// A test that was killed leaves its instances behind, and they go on recording, which costs every drop.
+fn remove_those_of_the_dead(instances: &Path) {
+    for entry in fs::read_dir(instances).unwrap() {
+        let name = entry.unwrap().file_name();
+        let owner = name.to_str().and_then(|name| {
+            let (pid, _) = name.strip_prefix("nd")?.split_once('-')?;
+            pid.parse::<u32>().ok()
+        });
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // Another test may have been quicker.
+            fs::remove_dir(instances.join(&name)).ok();
         }
     }
 }
