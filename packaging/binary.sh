@@ -53,7 +53,7 @@ build() {
     local cargo_home=${CARGO_HOME:-$HOME/.cargo}
     env -u RUSTUP_TOOLCHAIN PATH="$out/zig/bin:/usr/bin:$PATH:$cargo_home/bin" \
         CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 NETDROP_BPF=source \
-        NETDROP_REVISION="${NETDROP_REVISION:-$(git rev-parse --short=12 HEAD)}" \
+        NETDROP_REVISION="${NETDROP_REVISION:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}" \
         CARGO_ZIGBUILD_ZIG_COMMAND="$out/zig/bin/python-zig" CARGO_TARGET_DIR="$out/build" \
         RUSTFLAGS="--remap-path-prefix=$PWD=. --remap-path-prefix=$cargo_home=cargo" \
         cargo-zigbuild zigbuild --quiet --release --locked --package netdrop-exporter --bin netdrop-exporter \

@@ -18,7 +18,8 @@ main() {
     [ $# -gt 0 ] || set -- amd64 arm64
     packaging/bpf-toolchain.sh
     packaging/apt-install.sh rpm buildah binutils
-    export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+    # A source archive has no commit, but its files have a time.
+    export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat --format=%Y Cargo.lock)}
     mkdir -p "$out"
     write_manual
     for architecture; do
