@@ -59,11 +59,15 @@ impl Running {
     }
 
     async fn plain() -> Self {
+        Self::within(LIMITS).await
+    }
+
+    async fn within(limits: Limits) -> Self {
         let fake = Fake {
             series: 3,
             kind: MetricType::COUNTER,
         };
-        Self::start("/metrics", fake, LIMITS).await
+        Self::start("/metrics", fake, limits).await
     }
 
     async fn connect(&self) -> TcpStream {
@@ -247,11 +251,7 @@ async fn a_client_that_does_not_send_its_headers_is_cut_off() {
         header_timeout: Duration::from_millis(100),
         ..LIMITS
     };
-    let fake = Fake {
-        series: 1,
-        kind: MetricType::COUNTER,
-    };
-    let server = Running::start("/metrics", fake, limits).await;
+    let server = Running::within(limits).await;
     for sent in ["", "GET /metrics HTTP/1.1\r\nHost: "] {
         let mut stream = server.connect().await;
         stream.write_all(sent.as_bytes()).await.expect("a start");
@@ -289,11 +289,7 @@ async fn a_client_that_does_not_close_keeps_its_place_for_a_moment_only() {
         connections: 1,
         ..LIMITS
     };
-    let fake = Fake {
-        series: 1,
-        kind: MetricType::COUNTER,
-    };
-    let server = Running::start("/metrics", fake, limits).await;
+    let server = Running::within(limits).await;
     let mut stays = server.connect().await;
     stays
         .write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -309,11 +305,7 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
         connections: 2,
         ..LIMITS
     };
-    let fake = Fake {
-        series: 1,
-        kind: MetricType::COUNTER,
-    };
-    let server = Running::start("/metrics", fake, limits).await;
+    let server = Running::within(limits).await;
     let idle = [server.connect().await, server.connect().await];
     let third = server.request("GET /-/healthy", &[]);
     tokio::pin!(third);
@@ -358,11 +350,7 @@ async fn a_stop_waits_no_longer_than_its_grace() {
         grace: Duration::from_millis(100),
         ..LIMITS
     };
-    let fake = Fake {
-        series: 1,
-        kind: MetricType::COUNTER,
-    };
-    let server = Running::start("/metrics", fake, limits).await;
+    let server = Running::within(limits).await;
     let mut slow = server.connect().await;
     slow.write_all(b"GET /metr").await.expect("a start");
     // The server has it when it has answered a later connection.
