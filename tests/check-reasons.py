@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Names the drop reasons of a kernel that exporter/src/drops/reasons.tsv lacks.
+"""Names the drop reasons of a kernel that exporter/src/kernel/reasons/reasons.tsv lacks.
 
-    bpftool -j btf dump file /sys/kernel/btf/vmlinux | tests/check-reasons.py exporter/src/drops/reasons.tsv
-    tests/check-reasons.py exporter/src/drops/reasons.tsv vmlinux.json [mac80211.json ...]
+    bpftool -j btf dump file /sys/kernel/btf/vmlinux | tests/check-reasons.py exporter/src/kernel/reasons/reasons.tsv
+    tests/check-reasons.py exporter/src/kernel/reasons/reasons.tsv vmlinux.json [mac80211.json ...]
 
 A module's dump (bpftool -j -B vmlinux btf dump file mac80211.ko) holds its own enums.
 Exit status: 0 all are in the table, 1 some are not, 2 the input cannot be used.

@@ -107,7 +107,7 @@ stage_bpf() {
 }
 
 stage_reasons() {
-    local table=exporter/src/drops/reasons.tsv newest dumps part
+    local table=exporter/src/kernel/reasons/reasons.tsv newest dumps part
     local modules=(mac80211 openvswitch)
     echo "this kernel, $(uname -r):"
     bpftool -j btf dump file /sys/kernel/btf/vmlinux | tests/check-reasons.py $table

@@ -5,10 +5,9 @@
 pub mod cli;
 pub mod collectors;
 pub mod devices;
-pub mod drops;
-pub mod link;
+pub mod heap;
+pub mod kernel;
 pub mod metrics;
 pub mod privileges;
-pub mod process;
 pub mod service;
 pub mod web;

@@ -5,8 +5,9 @@ use std::{fs, path::Path};
 
 use allocation_counter::AllocationInfo;
 use btf_rs::Btf;
-use netdrop_exporter::drops::btf::{
-    check::check, module_reason_names, offsets, open_vmlinux, reason_names, tracepoint_args,
+use netdrop_exporter::kernel::{
+    btf::{check::check, offsets, open_vmlinux, tracepoint_args},
+    reasons::{module_reason_names, reason_names},
 };
 use proptest::prelude::*;
 

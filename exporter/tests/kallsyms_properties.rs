@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use damage::{arb_damage, cases, cost_of, damaged, fixture};
-use netdrop_exporter::drops::kallsyms::{MAX_FUNCTION, parse_kallsyms, visibility};
+use netdrop_exporter::kernel::kallsyms::{MAX_FUNCTION, parse_kallsyms, visibility};
 
 mod damage;
 

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use allocation_counter::AllocationInfo;
 use netdrop_exporter::{
-    devices::{DeviceFilter, IfIndex},
-    link::{
-        dialogue::{Dialogue, Step},
+    collectors::link::{
+        dump_sync::{DumpSync, Step},
         message::{Admin, Carrier, Content, Link, LinkMessage, dump_request, messages},
         table::{Moment, Row, Table},
         transitions::Transition,
     },
+    devices::{DeviceFilter, IfIndex},
 };
 use proptest::prelude::*;
 
@@ -43,17 +43,17 @@ fn apply(table: &mut Table, steps: Vec<Step>) {
     }
 }
 
-/// A table and the dialogue that filled it from the captured dump.
-fn after_the_dump() -> (Table, Dialogue) {
+/// A table and the dump_sync that filled it from the captured dump.
+fn after_the_dump() -> (Table, DumpSync) {
     let dump = fixture("dump.bin");
     let (port, seq) = asked(&dump);
-    assert_eq!(seq, 1, "the first request of a dialogue");
-    let mut dialogue = Dialogue::new(port, Instant::now());
-    assert_eq!(dialogue.request(Instant::now()), Some(1));
+    assert_eq!(seq, 1, "the first request of a dump_sync");
+    let mut dump_sync = DumpSync::new(port, Instant::now());
+    assert_eq!(dump_sync.request(Instant::now()), Some(1));
     let mut table = Table::new(DeviceFilter::All);
-    apply(&mut table, dialogue.datagram(&dump, Instant::now()));
-    assert!(dialogue.is_synchronised());
-    (table, dialogue)
+    apply(&mut table, dump_sync.datagram(&dump, Instant::now()));
+    assert!(dump_sync.is_synchronised());
+    (table, dump_sync)
 }
 
 fn names(table: &Table) -> Vec<String> {
@@ -94,7 +94,7 @@ fn a_dump_of_the_kernel_is_understood() {
 
 #[test]
 fn the_story_of_the_captured_changes_is_told() {
-    let (mut table, mut dialogue) = after_the_dump();
+    let (mut table, mut dump_sync) = after_the_dump();
     let changes = fixture("changes.bin");
     let ends_at = changes.len();
     // Up to each message: datagrams may be cut anywhere between them.
@@ -104,7 +104,7 @@ fn the_story_of_the_captured_changes_is_told() {
         let len = u32::from_ne_bytes(changes[start..start + 4].try_into().unwrap()) as usize;
         apply(
             &mut table,
-            dialogue.datagram(&changes[start..start + len], Instant::now()),
+            dump_sync.datagram(&changes[start..start + len], Instant::now()),
         );
         for name in ["vc", "ve", "vd"] {
             if names(&table).iter().any(|n| n == name) {
@@ -205,11 +205,11 @@ proptest! {
         damage in arb_damage(),
         capture in prop::sample::select(&["dump.bin", "changes.bin"][..]),
     ) {
-        let (mut table, mut dialogue) = after_the_dump();
+        let (mut table, mut dump_sync) = after_the_dump();
         let expected = links(&table);
         let bytes = damaged(fixture(capture), &damage);
         assert_bounded(&cost_of(|| {
-            apply(&mut table, dialogue.datagram(&bytes, Instant::now()));
+            apply(&mut table, dump_sync.datagram(&bytes, Instant::now()));
         }));
         let names = names(&table);
         let mut unique = names.clone();
@@ -217,21 +217,21 @@ proptest! {
         prop_assert_eq!(unique, names);
 
         let now = Instant::now();
-        dialogue.lost(now);
-        dialogue.drained();
-        let seq = dialogue.request(now + Duration::from_secs(1)).expect("it is due");
-        apply(&mut table, dialogue.datagram(&dump_for(seq), now));
+        dump_sync.lost(now);
+        dump_sync.drained();
+        let seq = dump_sync.request(now + Duration::from_secs(1)).expect("it is due");
+        apply(&mut table, dump_sync.datagram(&dump_for(seq), now));
         prop_assert_eq!(links(&table), expected);
-        prop_assert!(dialogue.is_synchronised());
+        prop_assert!(dump_sync.is_synchronised());
     }
 
     #[test]
     fn a_damaged_dump_is_complete_only_if_all_of_it_was_read(damage in arb_damage()) {
         let now = Instant::now();
         let whole = fixture("dump.bin");
-        let mut dialogue = Dialogue::new(asked(&whole).0, now);
-        prop_assert_eq!(dialogue.request(now), Some(1));
-        let steps = dialogue.datagram(&damaged(whole, &damage), now);
+        let mut dump_sync = DumpSync::new(asked(&whole).0, now);
+        prop_assert_eq!(dump_sync.request(now), Some(1));
+        let steps = dump_sync.datagram(&damaged(whole, &damage), now);
         let end = steps.iter().position(|step| matches!(step, Step::DumpEnds { .. }));
         if let Some(end) = end {
             let lost = steps[..end].iter().any(|step| matches!(step, Step::Lost(_)));

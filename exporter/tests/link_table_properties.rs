@@ -6,12 +6,12 @@ use std::{
 };
 
 use netdrop_exporter::{
-    devices::{DeviceFilter, IfIndex},
-    link::{
+    collectors::link::{
         message::{Admin, Carrier, Link, LinkMessage, OperState},
         table::{Moment, Row, Table},
         transitions::{PerTransition, Transition},
     },
+    devices::{DeviceFilter, IfIndex},
 };
 use proptest::prelude::*;
 

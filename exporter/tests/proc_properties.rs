@@ -3,8 +3,9 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use netdrop_exporter::{
-    devices::parse_list, drops::program::parse_fdinfo, metrics::Collector,
-    process::ProcessCollector,
+    collectors::{drops::program::parse_fdinfo, process::ProcessCollector},
+    devices::parse_list,
+    metrics::Collector,
 };
 use proptest::prelude::*;
 

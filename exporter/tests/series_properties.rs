@@ -10,9 +10,12 @@ use damage::cases;
 
 mod damage;
 
-use netdrop_exporter::drops::reasons::Category;
-use netdrop_exporter::drops::series::{
-    Drops, HOST, Labels, LinkDownLabels, OTHER, RETIREMENT, Series, Tally,
+use netdrop_exporter::{
+    collectors::drops::series::{Drops, Labels, LinkDownLabels, RETIREMENT, Series, Tally},
+    kernel::{
+        netns::{HOST, OTHER},
+        reasons::Category,
+    },
 };
 
 /// Those that can vanish, and the two that are none.

@@ -16,7 +16,7 @@ use netdrop_tests::pressure::under_flood;
 use netdrop_tests::strace::{Call, Fault, Strace};
 use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send};
 
-/// More than the 256 elements that a drain asks for at a time (`exporter/src/drops/drain.rs`), so that it
+/// More than the 256 elements that a drain asks for at a time (`exporter/src/collectors/drops/drain.rs`), so that it
 /// takes several batches.
 const DEVICES: usize = 300;
 /// Under each flood.

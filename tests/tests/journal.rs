@@ -12,7 +12,7 @@ use netdrop_tests::wait::SOON;
 use netdrop_tests::{Exporter, Flood, Namespace, Room, wait_until};
 
 const FRAMES: u64 = 7;
-/// The bound on lines of physical links in 10 s (`exporter/src/link/journal.rs`).
+/// The bound on lines of physical links in 10 s (`exporter/src/collectors/link/journal.rs`).
 const MOST_LINES: usize = 30;
 
 struct Cable {

@@ -11,7 +11,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use netdrop_exporter::drops::btf;
+use netdrop_exporter::kernel::{btf, reasons};
 use netdrop_tests::bpftool::Types;
 use netdrop_tests::causes::{
     CLOSED, other_hardware_address, udp_to_closed_port, unhandled_ethertype, wrong_ip_checksum,
@@ -33,7 +33,7 @@ fn fields_and_reasons_are_those_that_bpftool_reads() {
         assert_eq!(Some(*offset), types.offset(field.path), "{}", field.path);
     }
 
-    let names = btf::reason_names(&kernel);
+    let names = reasons::reason_names(&kernel);
     let core = types.enumerators(|name| name == "skb_drop_reason");
     assert_eq!(core.is_empty(), names.is_empty());
     for (name, number) in &core {

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use netdrop_exporter::drops::btf;
+use netdrop_exporter::kernel::{btf, reasons};
 use netdrop_tests::bpftool::Types;
 use netdrop_tests::netns::{Veth, run};
 use netdrop_tests::wait::SOON;
@@ -121,7 +121,7 @@ fn reasons_of_a_module_have_its_names() {
     let _room = Room::enter();
     run(&["modprobe", "openvswitch"]);
     let kernel = btf::open_vmlinux(Path::new("/sys")).unwrap();
-    let served = btf::module_reason_names(&kernel, Path::new("/sys/kernel/btf"));
+    let served = reasons::module_reason_names(&kernel, Path::new("/sys/kernel/btf"));
     let module = Types::of_module("openvswitch").enumerators(|name| name == "ovs_drop_reason");
     for (name, number) in &module {
         if !name.starts_with("__") && !name.ends_with("_MAX") {

@@ -12,7 +12,7 @@ use aya::{
     maps::Map,
     programs::{BtfTracePoint, tp_btf::BtfTracePointLink},
 };
-use netdrop_exporter::drops::{btf, program};
+use netdrop_exporter::{collectors::drops::program, kernel::btf};
 
 use crate::{
     bpftrace::Bpftrace,

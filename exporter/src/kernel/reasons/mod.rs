@@ -1,4 +1,4 @@
-//! What the reasons of drained keys are called, and what kind of drop each is.
+//! What the kernel's drop reasons are called, and what kind of drop each is.
 
 use std::{
     collections::HashMap,
@@ -9,13 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netdrop_ebpf::{DropCount, DropKey};
+use super::btf;
+use crate::heap;
 
-use super::{
-    btf::{self, ReasonNames},
-    reasons::{self, Category},
-    sys,
-};
+mod category;
+mod names;
+
+pub use category::{Category, UnknownCategory, category};
+pub use names::{ReasonNames, module_reason_names, reason_names};
 
 /// Reasons above this number belong to a subsystem, which may be a module with names of its own
 /// (`SKB_DROP_REASON_SUBSYS_SHIFT`, `include/net/dropreason-core.h`).
@@ -57,7 +58,7 @@ impl Reasons {
                 Some(names) => names.label(reason),
                 None => "".into(),
             };
-            let category = reasons::category(&label);
+            let category = category(&label);
             (label.into(), category)
         });
         (Arc::clone(label), *category)
@@ -65,13 +66,11 @@ impl Reasons {
 
     /// Looks for names in the BTF of modules if a reason of a subsystem has none yet. After a search
     /// in vain the next one waits for a module to come or go.
-    pub fn search_modules(&mut self, drained: &[(DropKey, DropCount)], now: Instant) {
+    pub fn search_modules(&mut self, mut reasons: impl Iterator<Item = u32>, now: Instant) {
         let Some(names) = &mut self.names else { return };
         let nameless = |reason| reason > LAST_CORE_REASON && !names.contains(reason);
         let recently = |last| now.saturating_duration_since(last) < MODULE_SEARCH_INTERVAL;
-        if !drained.iter().any(|(key, _)| nameless(key.reason))
-            || self.last_search.is_some_and(recently)
-        {
+        if !reasons.any(nameless) || self.last_search.is_some_and(recently) {
             return;
         }
         self.last_search = Some(now);
@@ -83,13 +82,13 @@ impl Reasons {
         self.searched = modules;
         match btf::open_vmlinux(&self.sysfs) {
             Ok(base) => {
-                names.merge(btf::module_reason_names(&base, &directory));
+                names.merge(module_reason_names(&base, &directory));
                 // A number may have been served as a label already; from now on it has its name.
                 self.labels.retain(|&reason, _| reason <= LAST_CORE_REASON);
             }
             Err(e) => log::debug!("cannot look for the drop reasons of modules: {e}"),
         }
-        sys::trim_heap();
+        heap::trim();
     }
 }
 
@@ -104,3 +103,6 @@ fn list(directory: &Path) -> Vec<OsString> {
     names.sort();
     names
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::Context;
 
-use super::series::{HOST, OTHER};
+/// `netns` of the exporter's own network namespace.
+pub const HOST: &str = "host";
+
+/// `netns` of the namespaces that are not told apart, and `device` of the devices that are not.
+pub const OTHER: &str = "other";
 
 /// Where ip-netns(8) keeps the names of namespaces.
 pub const RUN_NETNS: &str = "/run/netns";

@@ -2,16 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    cli::Args,
-    devices::Devices,
-    drops::{self, DropCollector, netns},
-    link::{self, LinkCollector, netlink::LinkSocket},
-    metrics::Exposition,
-    privileges,
-    process::ProcessCollector,
-    service,
-};
+use crate::{cli::Args, devices::Devices, kernel::netns, metrics::Exposition, privileges, service};
+
+pub mod drops;
+pub mod link;
+pub mod process;
+
+use drops::DropCollector;
+use link::{LinkCollector, netlink::LinkSocket};
+use process::ProcessCollector;
 
 /// How often the kernel's maps are drained between scrapes. They must not fill up, and a host
 /// makes some hundreds of keys a minute, not thousands.

@@ -103,7 +103,7 @@ pub fn works(link: &Link) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::testing::link;
+    use crate::collectors::link::testing::link;
 
     /// (admin down, admin up, carrier down, carrier up) from `before` to `after`, each given as
     /// (admin, carrier ups, carrier downs).

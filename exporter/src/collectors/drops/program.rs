@@ -18,11 +18,11 @@ use netdrop_ebpf::{
     UNATTRIBUTED,
 };
 
-use super::{
-    btf::{self, BtfError, TracepointArgs},
-    drain::Maps,
+use super::drain::Maps;
+use crate::{
+    kernel::btf::{self, BtfError, TracepointArgs},
+    privileges,
 };
-use crate::privileges;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netdrop.bpf.o"));
 

@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::{
-    dialogue::{Dialogue, Step},
+    dump_sync::{DumpSync, Step},
     journal::Journal,
     message::{Carrier, LinkMessage},
     netlink::{LinkSocket, Received},
@@ -66,7 +66,7 @@ impl Shared {
 }
 
 /// Everything that the thread owns.
-pub(super) struct Follower {
+pub(super) struct Monitor {
     pub(super) shared: Arc<Shared>,
     pub(super) devices: Arc<Devices>,
     pub(super) sysfs: Sysfs,
@@ -77,7 +77,7 @@ pub(super) struct Follower {
     pub(super) complete: Option<SyncSender<()>>,
 }
 
-impl Drop for Follower {
+impl Drop for Monitor {
     /// Also when the thread panics: others then ask the kernel themselves.
     fn drop(&mut self) {
         self.devices.unfollow();
@@ -85,12 +85,12 @@ impl Drop for Follower {
     }
 }
 
-impl Follower {
+impl Monitor {
     /// Follows links until it is told to stop.
     pub(super) fn run(mut self, mut socket: LinkSocket, port: u32) {
-        let mut dialogue = Dialogue::new(port, Instant::now());
+        let mut dump_sync = DumpSync::new(port, Instant::now());
         loop {
-            let outcome = self.turn(&mut socket, &mut dialogue);
+            let outcome = self.turn(&mut socket, &mut dump_sync);
             match outcome {
                 Ok(Turn::Stop) => return,
                 Ok(Turn::Again) => {}
@@ -98,11 +98,11 @@ impl Follower {
                     log::warn!("links cannot be followed for now: {e:#}");
                     *self.shared.trouble() = Some(format!("{e:#}"));
                     self.count_loss("the socket failed");
-                    dialogue.lost(Instant::now());
+                    dump_sync.lost(Instant::now());
                     match self.reopen() {
                         Some((new, port)) => {
                             socket = new;
-                            dialogue.reconnect(port);
+                            dump_sync.reconnect(port);
                         }
                         None => return,
                     }
@@ -112,13 +112,13 @@ impl Follower {
     }
 
     /// Asks if that is due, waits, reads what there is, and logs it.
-    fn turn(&mut self, socket: &mut LinkSocket, dialogue: &mut Dialogue) -> anyhow::Result<Turn> {
+    fn turn(&mut self, socket: &mut LinkSocket, dump_sync: &mut DumpSync) -> anyhow::Result<Turn> {
         let now = Instant::now();
-        anyhow::ensure!(!dialogue.is_stuck(now), "a dump of all links has no end");
-        if let Some(seq) = dialogue.request(now) {
+        anyhow::ensure!(!dump_sync.is_stuck(now), "a dump of all links has no end");
+        if let Some(seq) = dump_sync.request(now) {
             socket.request_dump(seq)?;
         }
-        let deadlines = [dialogue.deadline(), self.journal.deadline()];
+        let deadlines = [dump_sync.deadline(), self.journal.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
         if self.wait(socket, deadline)? == Turn::Stop {
             return Ok(Turn::Stop);
@@ -128,15 +128,15 @@ impl Follower {
         for _ in 0..BATCH {
             match socket.receive()? {
                 Received::Nothing => {
-                    dialogue.drained();
+                    dump_sync.drained();
                     break;
                 }
                 Received::Overrun(why) => {
                     self.count_loss(why);
-                    dialogue.lost(Instant::now());
+                    dump_sync.lost(Instant::now());
                 }
                 Received::Datagram(datagram) => {
-                    for step in dialogue.datagram(datagram, Instant::now()) {
+                    for step in dump_sync.datagram(datagram, Instant::now()) {
                         self.step(step, &mut changes, &mut speeds_wanted);
                     }
                 }
@@ -163,7 +163,12 @@ impl Follower {
         Ok(if stopped { Turn::Stop } else { Turn::Again })
     }
 
-    fn step(&mut self, step: Step, changes: &mut Vec<Told>, speeds_wanted: &mut Vec<Speed>) {
+    fn step(
+        &mut self,
+        step: Step,
+        changes: &mut Vec<LoggedChange>,
+        speeds_wanted: &mut Vec<Speed>,
+    ) {
         match step {
             Step::DumpBegins => self.shared.table().begin_dump(),
             Step::Link(message) => {
@@ -199,7 +204,7 @@ impl Follower {
         self.shared.table().apply(message, facts, now)
     }
 
-    fn note(&mut self, events: Vec<Event>, changes: &mut Vec<Told>) {
+    fn note(&mut self, events: Vec<Event>, changes: &mut Vec<LoggedChange>) {
         for event in events {
             match event {
                 Event::Named(index, name) => self.devices.set_name(index, name),
@@ -207,7 +212,7 @@ impl Follower {
                     self.devices.remove(index);
                     self.journal.forget(index);
                 }
-                Event::Changed(change) => changes.push(Told {
+                Event::Changed(change) => changes.push(LoggedChange {
                     speed: change.speed,
                     change,
                     at: Instant::now(),
@@ -235,9 +240,9 @@ impl Follower {
 
     /// Reads the speed of physical links that got a carrier. It takes the RTNL lock, so it waits
     /// until the messages are read, and is done once for many flaps.
-    fn read_speeds(&self, wanted: &[Speed], changes: &mut [Told]) {
-        let came = changes.iter().filter(|told| told.got_carrier());
-        let came = came.map(|told| Speed::of(told.change.link.index, &told.change.link.name));
+    fn read_speeds(&self, wanted: &[Speed], changes: &mut [LoggedChange]) {
+        let came = changes.iter().filter(|logged| logged.got_carrier());
+        let came = came.map(|logged| Speed::of(logged.change.link.index, &logged.change.link.name));
         let mut wanted: Vec<Speed> = wanted.iter().cloned().chain(came).collect();
         wanted.sort_unstable_by_key(|wanted| wanted.index);
         // The last name is the current one.
@@ -246,15 +251,15 @@ impl Follower {
         for Speed { index, name } in wanted {
             let speed = self.sysfs.speed(&name);
             self.shared.table().set_speed(index, speed);
-            for told in changes.iter_mut().filter(|t| t.change.link.index == index) {
-                told.speed = speed;
+            for logged in changes.iter_mut().filter(|t| t.change.link.index == index) {
+                logged.speed = speed;
             }
         }
     }
 
-    fn write_log(&mut self, changes: &[Told]) {
-        for told in changes {
-            self.journal.write(&told.change, told.speed, told.at);
+    fn write_log(&mut self, changes: &[LoggedChange]) {
+        for logged in changes {
+            self.journal.write(&logged.change, logged.speed, logged.at);
         }
         self.journal.report_held_back(Instant::now());
     }
@@ -285,13 +290,13 @@ enum Turn {
 }
 
 /// A change, and what is known when it is logged.
-struct Told {
+struct LoggedChange {
     change: Change,
     speed: Option<u32>,
     at: Instant,
 }
 
-impl Told {
+impl LoggedChange {
     fn got_carrier(&self) -> bool {
         let physical = self.change.facts.as_ref().is_some_and(|f| f.physical);
         physical && self.change.link.carrier == Carrier::On

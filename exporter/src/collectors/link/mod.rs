@@ -24,11 +24,11 @@ use crate::{
     metrics::Collector,
 };
 
-pub mod dialogue;
+pub mod dump_sync;
 mod families;
-mod follow;
 pub mod journal;
 pub mod message;
+mod monitor;
 pub mod netlink;
 pub mod sysfs;
 pub mod table;
@@ -36,8 +36,8 @@ pub mod table;
 mod testing;
 pub mod transitions;
 
-use follow::{Follower, Shared};
 use journal::{DroppedWhileDown, Journal};
+use monitor::{Monitor, Shared};
 use netlink::LinkSocket;
 use sysfs::Sysfs;
 use table::Table;
@@ -76,7 +76,7 @@ impl LinkCollector {
             .context("make an eventfd to stop with")?;
         let shared = Arc::new(Shared::new(Table::new(config.filter)));
         let (complete, first_dump) = mpsc::sync_channel(1);
-        let follower = Follower {
+        let monitor = Monitor {
             shared: Arc::clone(&shared),
             devices: config.devices,
             sysfs: Sysfs::new(&config.sysfs),
@@ -86,7 +86,7 @@ impl LinkCollector {
         };
         thread::Builder::new()
             .name("links".to_owned())
-            .spawn(move || follower.run(socket, port))
+            .spawn(move || monitor.run(socket, port))
             .context("start the thread that follows links")?;
         // If it takes longer, scrapes say so.
         first_dump.recv_timeout(FIRST_DUMP).ok();

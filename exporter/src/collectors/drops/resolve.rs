@@ -6,9 +6,11 @@ use netdrop_ebpf::{DeviceName, DropCount, DropKey, Link, NameKey};
 
 use super::{
     device_names::DeviceNames,
-    netns::Namespaces,
-    reason_labels::Reasons,
-    series::{Drops, HOST, Labels, OTHER},
+    series::{Drops, Labels},
+};
+use crate::kernel::{
+    netns::{HOST, Namespaces, OTHER},
+    reasons::Reasons,
     symbols::Symbols,
 };
 
@@ -72,7 +74,8 @@ impl Resolver {
     ) -> Vec<Drops> {
         self.names.devices.learn(device_names);
         self.names.namespaces.refresh();
-        self.names.reasons.search_modules(drained, now);
+        let reasons = drained.iter().map(|(key, _)| key.reason);
+        self.names.reasons.search_modules(reasons, now);
         if let Some(symbols) = &mut self.symbols {
             let locations: Vec<u64> = drained.iter().map(|(key, _)| key.location).collect();
             // A drop without a function is still a drop; the next try is a minute away.
@@ -151,7 +154,7 @@ mod tests {
     use super::*;
     use crate::{
         devices::{DeviceFilter, Devices},
-        drops::netns::Scope,
+        kernel::netns::Scope,
     };
 
     const FOREIGN: u32 = 7;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
+    collectors::link::{message::Carrier, testing::link, transitions::Transition},
     devices::DevicePattern,
-    link::{message::Carrier, testing::link, transitions::Transition},
 };
 
 fn at(seconds: u64) -> Moment {

@@ -12,7 +12,7 @@ use std::{borrow::Cow, collections::HashMap, fs, path::Path};
 use btf_rs::{Btf, BtfSection, BtfType, Type};
 use memchr::memmem;
 
-use super::check::check;
+use crate::kernel::btf::check::check;
 
 /// The names of the running kernel's drop reasons, by number.
 ///

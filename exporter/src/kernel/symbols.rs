@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::drops::kallsyms::{self, Home, Visibility};
+use super::kallsyms::{self, Home, Visibility};
 
 /// How long the name of an address outside the kernel image is believed, and how long an address
 /// without a name is not looked up again. Modules and BPF programs come and go, and their

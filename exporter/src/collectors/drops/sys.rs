@@ -1,4 +1,4 @@
-//! System calls that no crate offers: bpf(2) on maps in batches, and malloc_trim(3).
+//! System calls that no crate offers: bpf(2) on maps in batches.
 //!
 //! Everything here takes typed buffers and checks their sizes, so that callers need no `unsafe`.
 //! bpf(2) is described in its man page; the attributes are `union bpf_attr` in
@@ -205,15 +205,6 @@ pub fn create_array_of_maps(inner: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let fd = unsafe { bpf(BPF_MAP_CREATE, &mut attr) }?;
     // SAFETY: the kernel has just returned this descriptor, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Gives memory that was freed back to the system: parsing BTF takes tens of megabytes, once.
-pub fn trim_heap() {
-    // SAFETY: glibc's malloc_trim has no preconditions; it takes the allocator's own locks.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// Calls bpf(2).

@@ -14,11 +14,10 @@ use std::{
 use btf_rs::{Backend, Btf, BtfType, Member, Type};
 
 pub mod check;
-mod names;
+#[cfg(test)]
+pub(in crate::kernel) mod fixtures;
 #[cfg(test)]
 mod tests;
-
-pub use names::{ReasonNames, module_reason_names, reason_names};
 
 /// Why the kernel's BTF cannot be used.
 #[derive(Debug, thiserror::Error)]

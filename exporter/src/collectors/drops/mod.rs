@@ -10,33 +10,31 @@ use prometheus::proto::MetricFamily;
 
 use crate::{
     devices::{DeviceFilter, Devices},
+    heap,
+    kernel::{
+        btf,
+        kallsyms::Visibility,
+        netns::{Namespaces, Scope},
+        reasons::{self, ReasonNames, Reasons},
+        symbols::Symbols,
+    },
     metrics::Collector,
     privileges,
 };
 
-pub mod btf;
 pub mod device_names;
 pub mod drain;
 mod families;
-pub mod kallsyms;
-pub mod netns;
 pub mod program;
-pub mod reason_labels;
-pub mod reasons;
 pub mod resolve;
 pub mod series;
-pub mod symbols;
 pub mod sys;
 
 use device_names::DeviceNames;
 use drain::{Drain, UnattributedPackets};
-use kallsyms::Visibility;
-use netns::{Namespaces, Scope};
 use program::{Attached, Kernel, RunStats};
-use reason_labels::Reasons;
 use resolve::{Names, Resolver};
 use series::Series;
-use symbols::Symbols;
 
 /// What the drop collector is told by flags.
 pub struct Config {
@@ -94,7 +92,7 @@ impl DropCollector {
         let drain = Drain::new(maps, possible_cpus)?;
         let symbols = open_symbols(&config.procfs);
         // Parsing BTF took tens of megabytes, which are free by now.
-        sys::trim_heap();
+        heap::trim();
 
         let names = Names::new(Reasons::new(reasons, config.sysfs), devices, namespaces);
         Ok(Self {
@@ -188,10 +186,10 @@ impl State {
 }
 
 /// What the running kernel is and what its drop reasons are called; `None` without reasons.
-fn ask_kernel(sysfs: &std::path::Path) -> anyhow::Result<(Kernel, Option<btf::ReasonNames>)> {
+fn ask_kernel(sysfs: &std::path::Path) -> anyhow::Result<(Kernel, Option<ReasonNames>)> {
     let btf = btf::open_vmlinux(sysfs)?;
     let kernel = Kernel::from_btf(&btf)?;
-    let reasons = kernel.args.reason.map(|_| btf::reason_names(&btf));
+    let reasons = kernel.args.reason.map(|_| reasons::reason_names(&btf));
     if reasons.is_none() {
         log::info!("this kernel gives no reasons for drops (5.17 and later do): reason=\"\"");
     }

@@ -219,7 +219,7 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::{
+    use crate::collectors::link::{
         message::{Admin, Link},
         sysfs::{Facts, Role},
         testing::link,

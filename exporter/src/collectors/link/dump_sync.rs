@@ -1,4 +1,4 @@
-//! The dialogue with rtnetlink(7): dumps among notifications, and when to ask again. Pure.
+//! Keeping in step with rtnetlink(7): dumps among notifications, and when to ask again. Pure.
 //!
 //! The kernel builds both, notifications and the parts of a dump, under the RTNL lock and queues
 //! them in that order, so what comes later is newer (`net/core/rtnetlink.c`,
@@ -41,7 +41,7 @@ pub enum Step {
 
 /// What one socket is waiting for.
 #[derive(Debug)]
-pub struct Dialogue {
+pub struct DumpSync {
     /// Of the socket.
     port: u32,
     /// Of the last request.
@@ -65,8 +65,8 @@ struct Dump {
     heard: Instant,
 }
 
-impl Dialogue {
-    /// A dialogue through a socket with this port id, to begin with a dump now.
+impl DumpSync {
+    /// For a socket with this port id, to begin with a dump now.
     pub fn new(port: u32, now: Instant) -> Self {
         Self {
             port,
@@ -103,7 +103,7 @@ impl Dialogue {
         Some(self.seq)
     }
 
-    /// When [`Dialogue::request`] or [`Dialogue::is_stuck`] may have something to say, if nothing
+    /// When [`DumpSync::request`] or [`DumpSync::is_stuck`] may have something to say, if nothing
     /// comes before.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.dump {
@@ -226,10 +226,10 @@ mod tests {
         bytes
     }
 
-    fn asked(now: Instant) -> Dialogue {
-        let mut dialogue = Dialogue::new(PORT, now);
-        assert_eq!(dialogue.request(now), Some(1));
-        dialogue
+    fn asked(now: Instant) -> DumpSync {
+        let mut dump_sync = DumpSync::new(PORT, now);
+        assert_eq!(dump_sync.request(now), Some(1));
+        dump_sync
     }
 
     fn gone() -> Step {
@@ -239,140 +239,140 @@ mod tests {
     #[test]
     fn notifications_from_before_the_dump_are_not_of_it() {
         let now = Instant::now();
-        let mut dialogue = asked(now);
+        let mut dump_sync = asked(now);
         let notification = message(DELLINK, 0, (0, 0), 0);
         let part = message(DELLINK, MULTI, (PORT, 1), 0);
         let end = message(DONE, MULTI, (PORT, 1), 0);
-        assert_eq!(dialogue.datagram(&notification, now), [gone()]);
+        assert_eq!(dump_sync.datagram(&notification, now), [gone()]);
         assert_eq!(
-            dialogue.datagram(&[part, notification].concat(), now),
+            dump_sync.datagram(&[part, notification].concat(), now),
             [Step::DumpBegins, gone(), gone()]
         );
-        assert!(!dialogue.is_synchronised());
-        let end = dialogue.datagram(&end, now);
+        assert!(!dump_sync.is_synchronised());
+        let end = dump_sync.datagram(&end, now);
         assert_eq!(end, [Step::DumpEnds { incomplete: false }]);
-        assert!(dialogue.is_synchronised());
+        assert!(dump_sync.is_synchronised());
     }
 
     #[test]
     fn the_dump_of_another_process_is_not_ours() {
         let now = Instant::now();
-        let mut dialogue = asked(now);
+        let mut dump_sync = asked(now);
         for of in [(PORT + 1, 1), (PORT, 7)] {
-            assert_eq!(dialogue.datagram(&message(DONE, MULTI, of, 0), now), []);
+            assert_eq!(dump_sync.datagram(&message(DONE, MULTI, of, 0), now), []);
         }
-        assert!(!dialogue.is_synchronised());
+        assert!(!dump_sync.is_synchronised());
     }
 
     #[test]
     fn an_interrupted_dump_is_incomplete_and_asked_for_again() {
         let now = Instant::now();
-        let mut dialogue = asked(now);
+        let mut dump_sync = asked(now);
         let part = message(DELLINK, MULTI_INTERRUPTED, (PORT, 1), 0);
-        let steps = dialogue.datagram(&part, now);
+        let steps = dump_sync.datagram(&part, now);
         assert!(matches!(steps[..], [_, Step::Lost(_), Step::Link(_)]));
         // Every part says so from then on.
-        assert_eq!(dialogue.datagram(&part, now), [gone()]);
-        let end = dialogue.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
+        assert_eq!(dump_sync.datagram(&part, now), [gone()]);
+        let end = dump_sync.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
         assert_eq!(end, [Step::DumpEnds { incomplete: true }]);
-        dialogue.drained();
-        assert_eq!(dialogue.request(now), None);
-        assert_eq!(dialogue.request(now + SHORTEST_PAUSE), Some(2));
+        dump_sync.drained();
+        assert_eq!(dump_sync.request(now), None);
+        assert_eq!(dump_sync.request(now + SHORTEST_PAUSE), Some(2));
     }
 
     #[test]
     fn a_refused_dump_is_asked_for_again() {
         let now = Instant::now();
-        let mut dialogue = asked(now);
+        let mut dump_sync = asked(now);
         let busy = message(ERROR, 0, (PORT, 1), -16);
-        let steps = dialogue.datagram(&busy, now);
+        let steps = dump_sync.datagram(&busy, now);
         assert!(matches!(&steps[1], Step::Lost(why) if why.contains("busy")));
         assert_eq!(steps[2], Step::DumpEnds { incomplete: true });
-        dialogue.drained();
-        assert_eq!(dialogue.request(now + SHORTEST_PAUSE), Some(2));
+        dump_sync.drained();
+        assert_eq!(dump_sync.request(now + SHORTEST_PAUSE), Some(2));
     }
 
     #[test]
     fn a_dump_waits_until_the_socket_was_read_empty() {
         let now = Instant::now();
-        let mut dialogue = asked(now);
-        dialogue.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
-        dialogue.lost(now);
+        let mut dump_sync = asked(now);
+        dump_sync.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
+        dump_sync.lost(now);
         let later = now + LONGEST_PAUSE;
-        assert_eq!(dialogue.request(later), None);
-        dialogue.datagram(&message(DELLINK, 0, (0, 0), 0), later);
-        assert_eq!(dialogue.request(later), None);
-        dialogue.drained();
-        assert_eq!(dialogue.request(later), Some(2));
+        assert_eq!(dump_sync.request(later), None);
+        dump_sync.datagram(&message(DELLINK, 0, (0, 0), 0), later);
+        assert_eq!(dump_sync.request(later), None);
+        dump_sync.drained();
+        assert_eq!(dump_sync.request(later), Some(2));
         // A new socket is empty.
-        dialogue.lost(later);
-        dialogue.reconnect(PORT);
-        assert_eq!(dialogue.request(later + LONGEST_PAUSE), Some(3));
+        dump_sync.lost(later);
+        dump_sync.reconnect(PORT);
+        assert_eq!(dump_sync.request(later + LONGEST_PAUSE), Some(3));
     }
 
     #[test]
     fn a_dump_in_which_something_was_lost_is_incomplete_and_asked_for_again() {
         let now = Instant::now();
-        let mut dialogue = asked(now);
-        dialogue.lost(now);
-        let end = dialogue.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
+        let mut dump_sync = asked(now);
+        dump_sync.lost(now);
+        let end = dump_sync.datagram(&message(DONE, MULTI, (PORT, 1), 0), now);
         assert_eq!(end.last(), Some(&Step::DumpEnds { incomplete: true }));
-        dialogue.drained();
-        assert_eq!(dialogue.request(now + SHORTEST_PAUSE), Some(2));
+        dump_sync.drained();
+        assert_eq!(dump_sync.request(now + SHORTEST_PAUSE), Some(2));
     }
 
     #[test]
     fn a_dump_with_a_part_that_cannot_be_read_is_incomplete_and_asked_for_again() {
         let now = Instant::now();
-        let mut dialogue = asked(now);
+        let mut dump_sync = asked(now);
         let mut part = message(DELLINK, MULTI, (PORT, 1), 0);
         // No link has index 0.
         part[20..24].fill(0);
         let end = message(DONE, MULTI, (PORT, 1), 0);
-        let steps = dialogue.datagram(&[part, end].concat(), now);
+        let steps = dump_sync.datagram(&[part, end].concat(), now);
         assert!(matches!(steps[0], Step::Lost(_)));
         assert_eq!(steps.last(), Some(&Step::DumpEnds { incomplete: true }));
-        dialogue.drained();
-        assert_eq!(dialogue.request(now + SHORTEST_PAUSE), Some(2));
+        dump_sync.drained();
+        assert_eq!(dump_sync.request(now + SHORTEST_PAUSE), Some(2));
     }
 
     #[test]
     fn pauses_grow_to_a_bound_and_shrink_when_all_was_well() {
         let mut now = Instant::now();
-        let mut dialogue = Dialogue::new(PORT, now);
+        let mut dump_sync = DumpSync::new(PORT, now);
         let mut pauses = Vec::new();
         for _ in 0..10 {
             let seq = loop {
-                match dialogue.request(now) {
+                match dump_sync.request(now) {
                     Some(seq) => break seq,
-                    None => now = dialogue.deadline().unwrap(),
+                    None => now = dump_sync.deadline().unwrap(),
                 }
             };
-            dialogue.datagram(&message(DONE, MULTI, (PORT, seq), 0), now);
-            dialogue.lost(now);
-            dialogue.lost(now);
-            dialogue.drained();
-            pauses.push(dialogue.deadline().unwrap() - now);
+            dump_sync.datagram(&message(DONE, MULTI, (PORT, seq), 0), now);
+            dump_sync.lost(now);
+            dump_sync.lost(now);
+            dump_sync.drained();
+            pauses.push(dump_sync.deadline().unwrap() - now);
         }
         assert_eq!(pauses[0], SHORTEST_PAUSE);
         assert!(pauses.is_sorted());
         assert_eq!(pauses[9], LONGEST_PAUSE);
 
         now += LONGEST_PAUSE;
-        let seq = dialogue.request(now).unwrap();
-        dialogue.datagram(&message(DONE, MULTI, (PORT, seq), 0), now);
+        let seq = dump_sync.request(now).unwrap();
+        dump_sync.datagram(&message(DONE, MULTI, (PORT, seq), 0), now);
         now += CALM;
-        dialogue.lost(now);
-        assert_eq!(dialogue.deadline(), Some(now + SHORTEST_PAUSE));
+        dump_sync.lost(now);
+        assert_eq!(dump_sync.deadline(), Some(now + SHORTEST_PAUSE));
     }
 
     #[test]
     fn a_dump_without_end_is_noticed() {
         let now = Instant::now();
-        let mut dialogue = asked(now);
-        assert!(!dialogue.is_stuck(now));
-        assert!(dialogue.is_stuck(now + PATIENCE));
-        dialogue.reconnect(PORT);
-        assert!(!dialogue.is_stuck(now + PATIENCE));
+        let mut dump_sync = asked(now);
+        assert!(!dump_sync.is_stuck(now));
+        assert!(dump_sync.is_stuck(now + PATIENCE));
+        dump_sync.reconnect(PORT);
+        assert!(!dump_sync.is_stuck(now + PATIENCE));
     }
 }

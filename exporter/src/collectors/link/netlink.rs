@@ -24,18 +24,18 @@ const KERNEL: SocketAddrNetlink = SocketAddrNetlink::new(0, 0);
 /// each, so this is enough for some 2,000 changes at once; it is only taken while they wait.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
-/// Room for a datagram. The kernel builds the parts of a dump for the room that was offered last, up
+/// Room for a datagram. The kernel builds the parts of a dump for the buffer that was offered last, up
 /// to 32 KiB (`netlink_dump`), and one link takes 1 to 2 KiB.
-const ROOM: usize = 64 * 1024;
+const BUFFER: usize = 64 * 1024;
 
 /// As much as one link may ever need. Attributes have 16 bits of length; the largest are lists of
 /// virtual functions, that we do not ask for.
-const MOST_ROOM: usize = 1024 * 1024;
+const MAX_BUFFER: usize = 1024 * 1024;
 
 /// A socket that hears of all changes of links in the namespace of the thread that opened it.
 pub struct LinkSocket {
     socket: OwnedFd,
-    room: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 /// What there was to read.
@@ -71,7 +71,7 @@ impl LinkSocket {
             .context("join the netlink group of link notifications")?;
         Ok(Self {
             socket,
-            room: vec![0; ROOM],
+            buffer: vec![0; BUFFER],
         })
     }
 
@@ -109,8 +109,8 @@ impl LinkSocket {
     ///
     /// The socket is of no more use.
     pub fn receive(&mut self) -> anyhow::Result<Received<'_>> {
-        // With TRUNC the length is the whole datagram's, also where the room was too small.
-        let receive = || recvfrom(&self.socket, &mut self.room[..], RecvFlags::TRUNC);
+        // With TRUNC the length is the whole datagram's, also where the buffer was too small.
+        let receive = || recvfrom(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC);
         let received = retry_on_intr(receive);
         let (len, sender) = match received {
             Ok((_, len, sender)) => (len, sender),
@@ -123,11 +123,11 @@ impl LinkSocket {
         if sender.is_none_or(|sender| sender.pid() != KERNEL.pid()) {
             return Ok(Received::Datagram(&[]));
         }
-        if len > self.room.len() {
-            self.room.resize(len.min(MOST_ROOM), 0);
+        if len > self.buffer.len() {
+            self.buffer.resize(len.min(MAX_BUFFER), 0);
             return Ok(Received::Overrun("a message was truncated"));
         }
-        Ok(Received::Datagram(&self.room[..len]))
+        Ok(Received::Datagram(&self.buffer[..len]))
     }
 }
 

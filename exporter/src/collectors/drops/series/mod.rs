@@ -13,18 +13,15 @@ use std::time::{Duration, Instant};
 
 use netdrop_ebpf::Link;
 
-use crate::drops::reasons::Category;
+use crate::kernel::{
+    netns::{HOST, OTHER},
+    reasons::Category,
+};
 
 /// How long a series is served after the last sign of life of its device. Long enough for several
 /// scrapes and for a device that a restart takes away for a moment; short enough that containers'
 /// devices do not pile up.
 pub const RETIREMENT: Duration = Duration::from_secs(5 * 60);
-
-/// `netns` of the exporter's own network namespace.
-pub const HOST: &str = "host";
-
-/// `netns` of the namespaces that are not told apart, and `device` of the devices that are not.
-pub const OTHER: &str = "other";
 
 /// The labels of a series of dropped packets. Cheap to clone, and cheap to make where the caller
 /// keeps the strings.
