@@ -103,7 +103,7 @@ pub struct Args {
     _link_on: bool,
 
     /// Serve only devices whose whole name matches this regular expression; the drops of others get
-    /// `device="other"`.
+    /// `device="other"`. It matches bytes: write one that is not UTF-8 as in labels, `\xb9`.
     #[arg(
         long = "collector.link.device-include",
         value_name = "REGEX",
@@ -112,7 +112,7 @@ pub struct Args {
     )]
     pub device_include: Option<DevicePattern>,
 
-    /// Serve all devices but those whose whole name matches this regular expression.
+    /// Serve all devices but those whose whole name matches this regular expression of bytes.
     #[arg(
         long = "collector.link.device-exclude",
         value_name = "REGEX",

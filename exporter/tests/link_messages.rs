@@ -63,7 +63,7 @@ fn names(table: &Table) -> Vec<String> {
 
 fn row(table: &Table, name: &str) -> Row {
     let mut rows = table.rows().into_iter();
-    rows.find(|row| &*row.link.name == name).expect(name)
+    rows.find(|row| row.link.name == name).expect(name)
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_dump_of_the_kernel_is_understood() {
         ]
     );
     let mac = row(&table, "mac0");
-    assert_eq!(mac.lower.as_deref(), Some("va"));
+    assert_eq!(mac.lower, Some("va".into()));
     assert_eq!((mac.link.admin, mac.link.carrier), (Admin::Up, Carrier::On));
     let tap = row(&table, "tap0");
     assert_eq!(tap.link.operstate.name(), "down");

@@ -58,7 +58,7 @@ impl Kernel {
     fn act(&mut self, action: &Action) -> Option<LinkMessage> {
         let name_is_free = |name: usize| {
             let mut links = self.links.values();
-            links.all(|(link, _)| &*link.name != NAMES[name])
+            links.all(|(link, _)| link.name != NAMES[name])
         };
         match *action {
             Action::Create(index, name, count) => {

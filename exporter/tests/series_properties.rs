@@ -126,7 +126,7 @@ impl World {
         self.added.packets += drops.packets;
         self.added.bytes += drops.bytes;
         let down = matches!(drops.link, Link::NoCarrier | Link::AdminDown);
-        if down && *drops.labels.netns == *HOST {
+        if down && drops.labels.netns == HOST {
             self.added_while_down += drops.packets;
         }
         self.series.add(drops);
@@ -141,9 +141,8 @@ impl World {
             }
         }
         let present = &self.present;
-        self.series.retire(self.now, |netns, device| {
-            netns == HOST && present.contains(device)
-        });
+        self.series
+            .retire(self.now, |device| present.contains(&*device.label()));
         for (labels, tally) in self.look() {
             let alive = self.last_alive.remove(&labels).expect("it was served");
             let quiet = self.now - alive;
@@ -184,13 +183,13 @@ impl World {
     }
 
     fn exists(&self, labels: &Labels) -> bool {
-        *labels.netns == *HOST && self.present.contains(&*labels.device)
+        labels.netns == HOST && self.present.contains(&*labels.device.label())
     }
 
     /// Whether this series must be served for good.
     fn stays(&self, labels: &Labels) -> bool {
-        let no_device = ["", OTHER].contains(&&*labels.device);
-        let no_name = [HOST, OTHER, ""].contains(&&*labels.netns);
+        let no_device = ["", OTHER].contains(&&*labels.device.label());
+        let no_name = [HOST, OTHER, ""].contains(&&*labels.netns.label());
         self.exists(labels) || (no_device && no_name)
     }
 
@@ -255,8 +254,8 @@ proptest! {
             prop_assert!(world.stays(labels), "{labels:?} is still served");
         }
         for labels in world.served_link_down.keys() {
-            let stays = world.present.contains(&*labels.device)
-                || ["", OTHER].contains(&&*labels.device);
+            let stays = world.present.contains(&*labels.device.label())
+                || ["", OTHER].contains(&&*labels.device.label());
             prop_assert!(stays, "{labels:?} is still served");
         }
     }
@@ -270,8 +269,8 @@ proptest! {
         let mut series = Series::new(10);
         let start = Instant::now();
         series.add(first.clone());
-        series.retire(start, |_, _| false);
-        series.retire(start + Duration::from_secs(absence), |_, _| false);
+        series.retire(start, |_| false);
+        series.retire(start + Duration::from_secs(absence), |_| false);
         series.add(Drops { packets: second.into(), bytes: 1, ..first.clone() });
         let tallies: Vec<_> = series.drops().map(|(_, tally)| tally).collect();
         let both = Tally { packets: first.packets + u64::from(second), bytes: first.bytes + 1 };

@@ -68,8 +68,8 @@ pub fn kernel(namespace: &Namespace) -> Links {
             let of_kernel = Link {
                 kind: text(&link["linkinfo"]["info_kind"]),
                 driver: driver.clone(),
-                master: text(&link["master"]),
-                lower: text(&link["link"]),
+                master: label(&link["master"]),
+                lower: label(&link["link"]),
                 physical: physical == "yes",
                 admin_up: flags.iter().any(|flag| flag == "UP"),
                 carrier: namespace.enter(|| rtnl::carrier(index)),
@@ -77,7 +77,7 @@ pub fn kernel(namespace: &Namespace) -> Links {
                 carrier_ups: ups.parse().unwrap(),
                 carrier_downs: downs.parse().unwrap(),
             };
-            (name, of_kernel)
+            (label(&link["ifname"]), of_kernel)
         })
         .collect()
 }
@@ -245,6 +245,11 @@ fn operstate(metrics: &Metrics, device: &str) -> String {
 /// A string of `ip`'s answer; empty where it leaves the field out.
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A name of `ip`'s answer as a label writes it.
+fn label(name: &Value) -> String {
+    text(name).replace('\\', r"\x5c")
 }
 
 fn truth(label: &str) -> bool {

@@ -192,3 +192,27 @@ fn devices_that_are_not_to_be_shown_are_counted_as_other() {
         assert_eq!(metrics.series(DROPPED, &[("device", "hidden0")]).count(), 0);
     }
 }
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn names_that_differ_only_in_bytes_that_are_not_utf8_stay_apart() {
+    let _room = Room::enter();
+    let scene = Scene::new(&[r"--collector.link.device-exclude=l2tp-\xbb.*"]);
+    // In GBK, as printf(1) takes them.
+    for (far, name, frames) in [
+        ("far-a", r"l2tp-\271\372", 100),
+        ("far-b", r"l2tp-\272\350", 20),
+        ("far-c", r"l2tp-\273\350", 3),
+    ] {
+        scene.connect("port", far);
+        let rename = r#"ip link set dev port name "$(printf "$1")""#;
+        scene.host.exec(&["sh", "-c", rename, "rename", name]);
+        scene.drop_at_peer_of(far, frames);
+    }
+    let shown = [(r"l2tp-\xb9\xfa", 100), (r"l2tp-\xba\xe8", 20)];
+    let metrics = scene.assert_counts(&[shown[0], shown[1], ("other", 3)]);
+    for (device, _) in shown {
+        let carrier = metrics.value("netdrop_link_carrier", &[("device", device)]);
+        assert_eq!(carrier, Some(1.0), "{device}");
+    }
+}

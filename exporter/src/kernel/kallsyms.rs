@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
+use super::name;
+
 /// How far behind a symbol an address may be and still belong to it. Nothing in the file says
 /// where a module's code ends. The largest gap between two functions of a 6.18 kernel is 20 KiB.
 pub const MAX_FUNCTION: u64 = 64 * 1024;
@@ -229,7 +231,7 @@ impl Nearest {
 
     fn function(&self) -> Option<Function> {
         (self.kind != Kind::Boundary).then(|| Function {
-            name: String::from_utf8_lossy(without_suffix(&self.name)).into(),
+            name: name::label(without_suffix(&self.name)).into(),
             home: self.home,
         })
     }

@@ -5,10 +5,11 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use anyhow::Context;
+
+use super::name::Name;
 
 /// `netns` of the exporter's own network namespace.
 pub const HOST: &str = "host";
@@ -33,7 +34,7 @@ pub struct Namespaces {
     scope: Scope,
     /// The names now, and those of the drain before: the last drops of a namespace are drained
     /// after it was deleted. Not longer, because inodes are used again.
-    generations: [HashMap<u32, Arc<str>>; 2],
+    generations: [HashMap<u32, Name>; 2],
 }
 
 impl Namespaces {
@@ -67,12 +68,12 @@ impl Namespaces {
     }
 
     /// The label of another namespace; `None` if it is not to have one.
-    pub fn name(&self, inode: u32) -> Option<Arc<str>> {
+    pub fn name(&self, inode: u32) -> Option<Name> {
         if let Scope::Own = self.scope {
             return None;
         }
         let known = self.generations.iter().find_map(|names| names.get(&inode));
-        Some(known.map_or_else(|| inode.to_string().into(), Arc::clone))
+        Some(known.map_or_else(|| inode.to_string().as_str().into(), Name::clone))
     }
 
     /// Learns the names that there are now; once for each drain.
@@ -86,17 +87,51 @@ impl Namespaces {
 }
 
 /// Inodes to names. Without the directory no namespace has a name.
-fn list(directory: &Path) -> HashMap<u32, Arc<str>> {
+fn list(directory: &Path) -> HashMap<u32, Name> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let inode = fs::metadata(entry.path()).ok()?.ino();
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let name = Name::from(entry.file_name().as_os_str());
             // These label values have a meaning of their own; a namespace called so keeps its
             // number.
-            let is_free = !matches!(name.as_str(), HOST | OTHER);
-            is_free.then_some((u32::try_from(inode).ok()?, name.into()))
+            let is_free = name != HOST && name != OTHER;
+            is_free.then_some((u32::try_from(inode).ok()?, name))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn namespaces_are_told_apart_by_the_bytes_of_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        // Any four namespaces will do.
+        let names: [(&[u8], _); 4] = [
+            (b"\xb9\xfa", "/proc/self/ns/net"),
+            (b"\xba\xe8", "/proc/self/ns/mnt"),
+            (b"a\nb", "/proc/self/ns/uts"),
+            (b"host", "/proc/self/ns/ipc"),
+        ];
+        let inodes = names.map(|(name, namespace)| {
+            let path = directory.path().join(Name::from(name).as_os_str());
+            symlink(namespace, path).unwrap();
+            fs::metadata(namespace).unwrap().ino()
+        });
+        let scope = Scope::All(directory.path().to_owned());
+        let mut namespaces = Namespaces::open("/proc".as_ref(), scope).unwrap();
+        namespaces.refresh();
+        let labels = inodes.map(|inode| {
+            let name = namespaces.name(inode.try_into().unwrap()).unwrap();
+            name.label().into_owned()
+        });
+        // `host` is what the exporter's own is called, so this one keeps its number.
+        let number = inodes[3].to_string();
+        assert_eq!(labels, [r"\xb9\xfa", r"\xba\xe8", "a\nb", &number]);
+    }
 }

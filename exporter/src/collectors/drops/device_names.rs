@@ -7,7 +7,10 @@ use std::{
 
 use netdrop_ebpf::{DeviceName, DropKey, NameKey};
 
-use crate::devices::{DeviceFilter, Devices, IfIndex, device_name};
+use crate::{
+    devices::{DeviceFilter, Devices, IfIndex},
+    kernel::name::Name,
+};
 
 /// Device names, as the BPF program saw them.
 pub struct DeviceNames {
@@ -15,7 +18,7 @@ pub struct DeviceNames {
     filter: DeviceFilter,
     /// Of this drain and of the one before. The program writes a name before the key that needs
     /// it, so the name can come out of the kernel one drain earlier than the key.
-    generations: [HashMap<NameKey, Arc<str>>; 2],
+    generations: [HashMap<NameKey, Name>; 2],
 }
 
 impl DeviceNames {
@@ -33,7 +36,7 @@ impl DeviceNames {
         self.generations[0].extend(
             names
                 .iter()
-                .map(|(key, name)| (*key, Arc::from(device_name(name)))),
+                .map(|(key, name)| (*key, Name::until_nul(&name.0))),
         );
     }
 
@@ -44,12 +47,12 @@ impl DeviceNames {
     }
 
     /// Whether the device gets series of its own.
-    pub fn shows(&self, device: &str) -> bool {
+    pub fn shows(&self, device: &Name) -> bool {
         self.filter.shows(device)
     }
 
     /// The names of the devices that exist now in the own namespace, if the kernel tells.
-    pub fn present(&self) -> Option<HashSet<Arc<str>>> {
+    pub fn present(&self) -> Option<HashSet<Name>> {
         let names = self.source.names();
         names
             .inspect_err(|e| log::debug!("cannot list the network devices: {e}"))
@@ -58,7 +61,7 @@ impl DeviceNames {
 
     /// What the device was called at the drop. A drop of which only the index is known, or whose
     /// name did not fit into the kernel's map, gets the name that the index has now.
-    pub fn name(&self, key: &DropKey, own_namespace: bool) -> Option<Arc<str>> {
+    pub fn name(&self, key: &DropKey, own_namespace: bool) -> Option<Name> {
         if key.ifindex == 0 {
             return None;
         }
@@ -74,13 +77,13 @@ impl DeviceNames {
             name_tag: name_tag.into(),
         };
         if let Some(name) = self.generations.iter().find_map(|names| names.get(&exact)) {
-            return Some(Arc::clone(name));
+            return Some(name.clone());
         }
         if own_namespace && let Some(name) = self.source.name(IfIndex(ifindex)) {
             return Some(name);
         }
         self.generations.iter().flatten().find_map(|(key, name)| {
-            ((key.netns, key.ifindex) == (netns, ifindex)).then(|| Arc::clone(name))
+            ((key.netns, key.ifindex) == (netns, ifindex)).then(|| name.clone())
         })
     }
 }

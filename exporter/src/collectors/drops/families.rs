@@ -35,9 +35,9 @@ fn dropped_bytes(state: &State) -> MetricFamily {
 fn by_labels(state: &State, value: impl Fn(Tally) -> u64) -> impl Iterator<Item = Metric> {
     state.series.drops().map(move |(labels, tally)| {
         let labels = [
-            ("device", &*labels.device),
+            ("device", &*labels.device.label()),
             ("function", &*labels.function),
-            ("netns", &*labels.netns),
+            ("netns", &*labels.netns.label()),
             ("reason", &*labels.reason),
             ("state", labels.state),
         ];
@@ -62,7 +62,7 @@ fn link_down(state: &State) -> MetricFamily {
         "Packets dropped while their device had no carrier or was down.",
         state.series.link_down().map(|(labels, packets)| {
             let labels = [
-                ("device", &*labels.device),
+                ("device", &*labels.device.label()),
                 ("link", labels.link),
                 ("state", labels.state),
             ];

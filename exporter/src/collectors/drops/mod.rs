@@ -11,6 +11,7 @@ use prometheus::proto::MetricFamily;
 use crate::{
     devices::{DeviceFilter, Devices},
     heap,
+    kernel::name::Name,
     kernel::{
         btf,
         kallsyms::Visibility,
@@ -127,13 +128,13 @@ impl DropCollector {
 
     /// Packets that were dropped so far while the link of this device was down, up to this moment;
     /// `None` if the kernel does not tell. The device is one of the exporter's own namespace.
-    pub fn link_down_packets(&self, device: &str) -> Option<u64> {
+    pub fn link_down_packets(&self, device: &Name) -> Option<u64> {
         let mut state = self.lock();
         state.drain(&self.procfs).ok()?;
         let of_device = state
             .series
             .link_down()
-            .filter(|(labels, _)| *labels.device == *device);
+            .filter(|(labels, _)| labels.device == *device);
         Some(of_device.map(|(_, packets)| packets).sum())
     }
 

@@ -9,6 +9,7 @@ use super::{
     series::{Drops, Labels},
 };
 use crate::kernel::{
+    name::Name,
     netns::{HOST, Namespaces, OTHER},
     reasons::Reasons,
     symbols::Symbols,
@@ -45,9 +46,10 @@ pub struct Names {
     reasons: Reasons,
     devices: DeviceNames,
     namespaces: Namespaces,
-    empty: Arc<str>,
-    other: Arc<str>,
-    host: Arc<str>,
+    no_function: Arc<str>,
+    none: Name,
+    other: Name,
+    host: Name,
 }
 
 impl Names {
@@ -57,7 +59,8 @@ impl Names {
             reasons,
             devices,
             namespaces,
-            empty: "".into(),
+            no_function: "".into(),
+            none: Name::default(),
             other: OTHER.into(),
             host: HOST.into(),
         }
@@ -95,19 +98,17 @@ impl Resolver {
         self.names.devices.next_generation();
     }
 
-    /// Whether a device exists, as far as can be known: devices of other namespaces cannot.
-    pub fn device_exists(&self) -> impl Fn(&str, &str) -> bool {
+    /// Whether a device exists in the exporter's own namespace, as far as can be known.
+    pub fn device_exists(&self) -> impl Fn(&Name) -> bool {
         let present = self.names.devices.present();
-        move |netns, device| {
-            // No list is no sign that the device has gone.
-            netns == HOST && present.as_ref().is_none_or(|names| names.contains(device))
-        }
+        // No list is no sign that the device has gone.
+        move |device| present.as_ref().is_none_or(|names| names.contains(device))
     }
 
     fn drops(&mut self, key: &DropKey, count: &DropCount) -> Drops {
         let function = match &self.symbols {
             Some(symbols) => symbols.name(key.location),
-            None => Arc::clone(&self.names.empty),
+            None => Arc::clone(&self.names.no_function),
         };
         let names = &mut self.names;
         let (reason, category) = names.reasons.label(key.reason);
@@ -130,20 +131,20 @@ impl Resolver {
 
 impl Names {
     /// The labels `netns` and `device`.
-    fn place(&mut self, key: &DropKey) -> (Arc<str>, Arc<str>) {
+    fn place(&mut self, key: &DropKey) -> (Name, Name) {
         let netns = if key.netns == 0 {
-            return (Arc::clone(&self.empty), Arc::clone(&self.empty));
+            return (self.none.clone(), self.none.clone());
         } else if key.netns == self.namespaces.own() {
-            Arc::clone(&self.host)
+            self.host.clone()
         } else if let Some(name) = self.namespaces.name(key.netns) {
             name
         } else {
-            return (Arc::clone(&self.other), Arc::clone(&self.empty));
+            return (self.other.clone(), self.none.clone());
         };
         let device = match self.devices.name(key, key.netns == self.namespaces.own()) {
-            None => Arc::clone(&self.empty),
+            None => self.none.clone(),
             Some(device) if self.devices.shows(&device) => device,
-            Some(_) => Arc::clone(&self.other),
+            Some(_) => self.other.clone(),
         };
         (netns, device)
     }
@@ -153,7 +154,7 @@ impl Names {
 mod tests {
     use super::*;
     use crate::{
-        devices::{DeviceFilter, Devices},
+        devices::{DeviceFilter, DevicePattern, Devices},
         kernel::netns::Scope,
     };
 
@@ -182,9 +183,9 @@ mod tests {
         }
     }
 
-    fn named(key: &DropKey, name: &str) -> (NameKey, DeviceName) {
+    fn named(key: &DropKey, name: impl AsRef<[u8]>) -> (NameKey, DeviceName) {
         let mut bytes = DeviceName::default();
-        bytes.0[..name.len()].copy_from_slice(name.as_bytes());
+        bytes.0[..name.as_ref().len()].copy_from_slice(name.as_ref());
         let DropKey {
             netns,
             ifindex,
@@ -217,8 +218,8 @@ mod tests {
             .into_iter()
             .map(|drops| {
                 (
-                    drops.labels.netns.to_string(),
-                    drops.labels.device.to_string(),
+                    drops.labels.netns.label().into_owned(),
+                    drops.labels.device.label().into_owned(),
                 )
             })
             .collect()
@@ -237,6 +238,24 @@ mod tests {
             places(&mut resolver, &[before, after], &names),
             [place("host", "old"), place("host", "new")]
         );
+    }
+
+    #[test]
+    fn names_that_differ_only_in_bytes_that_are_not_utf8_stay_apart() {
+        let filter = DeviceFilter::Exclude(DevicePattern::new(r".*\xbb").unwrap());
+        let mut resolver = resolver(Scope::Own, filter);
+        let keys = [1, 2, 3].map(|tag| key(own(&resolver), 90, tag));
+        let names = [
+            named(&keys[0], b"l2tp-\xb9"),
+            named(&keys[1], b"l2tp-\xba"),
+            named(&keys[2], b"l2tp-\xbb"),
+        ];
+        let expected = [
+            place("host", r"l2tp-\xb9"),
+            place("host", r"l2tp-\xba"),
+            place("host", "other"),
+        ];
+        assert_eq!(places(&mut resolver, &keys, &names), expected);
     }
 
     #[test]
@@ -277,7 +296,7 @@ mod tests {
 
     #[test]
     fn an_excluded_device_is_other_and_no_place_at_all_stays_empty() {
-        let filter = DeviceFilter::Exclude(crate::devices::DevicePattern::new("lo").unwrap());
+        let filter = DeviceFilter::Exclude(DevicePattern::new("lo").unwrap());
         let mut resolver = resolver(Scope::Own, filter);
         let keys = [
             key(own(&resolver), 1, 0),

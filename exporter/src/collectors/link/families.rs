@@ -1,6 +1,9 @@
 //! The table as metric families.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    borrow::Cow,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
@@ -8,7 +11,10 @@ use super::{
     message::{Admin, Carrier},
     table::Row,
 };
-use crate::metrics::{family, sample};
+use crate::{
+    kernel::name::Name,
+    metrics::{family, sample},
+};
 
 /// Appends the families of all links.
 pub(super) fn append(rows: &[Row], families: &mut Vec<MetricFamily>) {
@@ -47,16 +53,17 @@ fn info(rows: &[Row]) -> MetricFamily {
         rows.iter().map(|row| {
             let facts = row.facts.as_ref();
             let physical = facts.is_some_and(|facts| facts.physical);
-            let kind = match &*row.link.kind {
-                "" => facts.map_or("", |facts| facts.role.kind()),
+            let kind = match row.link.kind.label() {
+                kind if kind.is_empty() => facts.map_or("", |facts| facts.role.kind()).into(),
                 kind => kind,
             };
+            let driver = facts.map(|facts| &facts.driver);
             let labels = [
-                ("device", &*row.link.name),
-                ("driver", facts.map_or("", |facts| &*facts.driver)),
-                ("kind", kind),
-                ("lower", row.lower.as_deref().unwrap_or_default()),
-                ("master", row.master.as_deref().unwrap_or_default()),
+                ("device", &*row.link.name.label()),
+                ("driver", &*label(driver)),
+                ("kind", &*kind),
+                ("lower", &*label(row.lower.as_ref())),
+                ("master", &*label(row.master.as_ref())),
                 ("physical", if physical { "true" } else { "false" }),
             ];
             sample(&labels, 1.0)
@@ -86,7 +93,7 @@ fn operstate(rows: &[Row]) -> MetricFamily {
         "The operational state of the link by RFC 2863; 1 for the current one.",
         rows.iter().map(|row| {
             let labels = [
-                ("device", &*row.link.name),
+                ("device", &*row.link.name.label()),
                 ("operstate", row.link.operstate.name()),
             ];
             sample(&labels, 1.0)
@@ -118,7 +125,7 @@ fn transitions(rows: &[Row]) -> MetricFamily {
         rows.iter().flat_map(|row| {
             row.transitions.iter().map(|(transition, times)| {
                 let labels = [
-                    ("device", &*row.link.name),
+                    ("device", &*row.link.name.label()),
                     ("transition", transition.label()),
                 ];
                 sample(&labels, times as f64)
@@ -134,7 +141,7 @@ fn last_transition(rows: &[Row]) -> MetricFamily {
         rows.iter().flat_map(|row| {
             row.last.iter().filter_map(|(transition, at)| {
                 let labels = [
-                    ("device", &*row.link.name),
+                    ("device", &*row.link.name.label()),
                     ("transition", transition.label()),
                 ];
                 Some(sample(&labels, seconds(at?)))
@@ -145,7 +152,7 @@ fn last_transition(rows: &[Row]) -> MetricFamily {
 
 fn per_device(rows: &[Row], value: impl Fn(&Row) -> f64) -> impl Iterator<Item = Metric> {
     rows.iter()
-        .map(move |row| sample(&[("device", &*row.link.name)], value(row)))
+        .map(move |row| sample(&[("device", &*row.link.name.label())], value(row)))
 }
 
 fn gauge(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
@@ -154,6 +161,11 @@ fn gauge(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> M
 
 fn counter(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
     family(name, help, MetricType::COUNTER, samples)
+}
+
+/// Empty without a name.
+fn label(name: Option<&Name>) -> Cow<'_, str> {
+    name.map(Name::label).unwrap_or_default()
 }
 
 fn flag(is_set: bool) -> f64 {

@@ -14,7 +14,7 @@ use super::{
     table::Change,
     transitions::{Transition, works},
 };
-use crate::devices::IfIndex;
+use crate::{devices::IfIndex, kernel::name::Name};
 
 /// Lines in each [`WINDOW`], for physical and for virtual links each. A cable that is pulled and put
 /// back makes two lines; a loose one would make thousands.
@@ -24,7 +24,7 @@ const MOST_LINES: u32 = 30;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Tells how many packets were dropped so far while this device's link was down, if that is known.
-pub type DroppedWhileDown = Box<dyn Fn(&str) -> Option<u64> + Send>;
+pub type DroppedWhileDown = Box<dyn Fn(&Name) -> Option<u64> + Send>;
 
 /// Writes the log of links.
 pub struct Journal {
@@ -136,13 +136,12 @@ fn ends_an_outage(change: &Change, transition: Transition) -> bool {
 /// `eth0: carrier down (driver virtio_net, 1000 Mbit/s)`
 fn line(change: &Change, transition: Transition, times: u32, speed: Option<u32>) -> String {
     let name = &change.link.name;
-    let driver = match &change.facts {
-        Some(facts) if !facts.driver.is_empty() => &*facts.driver,
-        _ => match &*change.link.kind {
-            "" => "unknown",
-            kind => kind,
-        },
-    };
+    let driver = change.facts.as_ref().map(|facts| &facts.driver);
+    let driver = [driver, Some(&change.link.kind)]
+        .into_iter()
+        .flatten()
+        .find(|name| !name.is_empty())
+        .map_or_else(|| "unknown".to_owned(), Name::to_string);
     let what = match transition {
         Transition::AdminDown => "admin down",
         Transition::AdminUp => "admin up",

@@ -4,7 +4,7 @@
 //! Linux 4.16. neli's parser trusts lengths, so all of them are checked before it gets to see a
 //! message.
 
-use std::{io::Cursor, sync::Arc};
+use std::io::Cursor;
 
 use neli::{
     FromBytesWithInput, ToBytes,
@@ -18,7 +18,7 @@ use neli::{
     types::{Buffer, RtBuffer},
 };
 
-use crate::devices::IfIndex;
+use crate::{devices::IfIndex, kernel::name::Name};
 
 /// `RTEXT_FILTER_SKIP_STATS` (`include/uapi/linux/rtnetlink.h`). Without `RTEXT_FILTER_VF` beside
 /// it, the virtual functions of a card are not listed either: with many they would not fit into a
@@ -49,7 +49,7 @@ pub struct Link {
     /// Unique in this namespace as long as the device is in it.
     pub index: IfIndex,
     /// Unique in this namespace at any moment.
-    pub name: Arc<str>,
+    pub name: Name,
     /// IFF_UP.
     pub admin: Admin,
     /// IFLA_CARRIER.
@@ -61,7 +61,7 @@ pub struct Link {
     /// IFLA_CARRIER_DOWN_COUNT.
     pub carrier_downs: u32,
     /// IFLA_INFO_KIND; empty without one.
-    pub kind: Arc<str>,
+    pub kind: Name,
     /// The device that it sits on (IFLA_LINK), if that is in this namespace.
     pub lower: Option<IfIndex>,
     /// The device that it is a port of (IFLA_MASTER).
@@ -213,7 +213,7 @@ fn present(payload: &[u8]) -> Result<Content, Malformed> {
     }
     let mut link = Link {
         index: index(*info.ifi_index())?,
-        name: "".into(),
+        name: Name::default(),
         admin: if info.ifi_flags().contains(Iff::UP) {
             Admin::Up
         } else {
@@ -223,14 +223,14 @@ fn present(payload: &[u8]) -> Result<Content, Malformed> {
         operstate: OperState(0),
         carrier_ups: 0,
         carrier_downs: 0,
-        kind: "".into(),
+        kind: Name::default(),
         lower: None,
         master: None,
     };
     let (mut ups, mut downs, mut lower_is_elsewhere) = (None, None, false);
     for attribute in info.rtattrs().iter() {
         match attribute.rta_type() {
-            Ifla::Ifname => link.name = text(attribute.payload().as_ref()),
+            Ifla::Ifname => link.name = Name::until_nul(attribute.payload().as_ref()),
             Ifla::Carrier if number::<u8>(attribute)? != 0 => link.carrier = Carrier::On,
             Ifla::Operstate => link.operstate = OperState(number(attribute)?),
             Ifla::CarrierUpCount => ups = Some(number(attribute)?),
@@ -279,13 +279,15 @@ fn ifinfo(payload: &[u8]) -> Result<Ifinfomsg, Malformed> {
         .map_err(malformed("a link"))
 }
 
-fn kind(link_info: &Rtattr<Ifla, Buffer>) -> Result<Arc<str>, Malformed> {
+fn kind(link_info: &Rtattr<Ifla, Buffer>) -> Result<Name, Malformed> {
     check_attributes(link_info.payload().as_ref())?;
     let nested = link_info
         .get_attr_handle::<IflaInfo>()
         .map_err(malformed("what kind a link is"))?;
     let kind = nested.get_attribute(IflaInfo::Kind);
-    Ok(text(kind.map_or(&[], |kind| kind.payload().as_ref())))
+    Ok(Name::until_nul(
+        kind.map_or(&[][..], |kind| kind.payload().as_ref()),
+    ))
 }
 
 /// Whether every attribute ends, with its padding, where the next begins or where all end.
@@ -305,12 +307,6 @@ fn number<T: neli::FromBytes>(attribute: &Rtattr<Ifla, Buffer>) -> Result<T, Mal
     attribute
         .get_payload_as()
         .map_err(malformed("a number that is too short"))
-}
-
-/// Up to the first NUL, if there is one.
-fn text(bytes: &[u8]) -> Arc<str> {
-    let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(text).into()
 }
 
 fn index(index: i32) -> Result<IfIndex, Malformed> {

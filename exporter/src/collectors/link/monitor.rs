@@ -24,7 +24,10 @@ use super::{
     sysfs::Sysfs,
     table::{Change, Event, Moment, Table},
 };
-use crate::devices::{Devices, IfIndex};
+use crate::{
+    devices::{Devices, IfIndex},
+    kernel::name::Name,
+};
 
 /// Datagrams that are read before the log is written. It is bounded so that an endless stream of
 /// changes cannot keep the log silent.
@@ -307,14 +310,14 @@ impl LoggedChange {
 #[derive(Clone)]
 struct Speed {
     index: IfIndex,
-    name: Arc<str>,
+    name: Name,
 }
 
 impl Speed {
-    fn of(index: IfIndex, name: &Arc<str>) -> Self {
+    fn of(index: IfIndex, name: &Name) -> Self {
         Self {
             index,
-            name: Arc::clone(name),
+            name: name.clone(),
         }
     }
 }

@@ -3,16 +3,15 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use crate::devices::IfIndex;
+use crate::{devices::IfIndex, kernel::name::Name};
 
 /// What does not change for as long as a device exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The driver of the bus device; empty without one.
-    pub driver: Arc<str>,
+    pub driver: Name,
     /// Whether there is a bus device (PCI, USB, virtio, ...) at all.
     pub physical: bool,
     /// What the device is, where netlink gives no kind.
@@ -57,8 +56,8 @@ impl Sysfs {
 
     /// The facts of a device. `None` if it is not there under this name and index: it was renamed or
     /// has gone, or sysfs shows another namespace. Takes no RTNL lock.
-    pub fn facts(&self, name: &str, index: IfIndex) -> Option<Facts> {
-        let device = self.class_net.join(name);
+    pub fn facts(&self, name: &Name, index: IfIndex) -> Option<Facts> {
+        let device = self.class_net.join(name.as_os_str());
         let is_it = read_number(&device.join("ifindex")) == Some(i64::from(index.0));
         is_it.then(|| Facts {
             driver: driver(&device).unwrap_or_default(),
@@ -69,17 +68,17 @@ impl Sysfs {
 
     /// The speed in Mbit/s, if the driver knows it. **Takes the RTNL lock** (`speed_show` in
     /// `net/core/net-sysfs.c`), so never call it in a scrape.
-    pub fn speed(&self, name: &str) -> Option<u32> {
-        let speed = read_number(&self.class_net.join(name).join("speed"))?;
+    pub fn speed(&self, name: &Name) -> Option<u32> {
+        let speed = read_number(&self.class_net.join(name.as_os_str()).join("speed"))?;
         // SPEED_UNKNOWN is -1; some drivers say 0.
         u32::try_from(speed).ok().filter(|&speed| speed > 0)
     }
 }
 
-fn driver(device: &Path) -> io::Result<Arc<str>> {
+fn driver(device: &Path) -> io::Result<Name> {
     let driver = fs::read_link(device.join("device/driver"))?;
     let name = driver.file_name().unwrap_or_default();
-    Ok(name.to_string_lossy().into())
+    Ok(name.into())
 }
 
 fn role(device: &Path) -> Role {
@@ -140,15 +139,15 @@ mod tests {
         let root = tree();
         let sysfs = Sysfs::new(root.path());
         assert_eq!(
-            sysfs.facts("eth0", IfIndex(2)),
+            sysfs.facts(&"eth0".into(), IfIndex(2)),
             fact("virtio_net", true, Role::VirtualFunction)
         );
         assert_eq!(
-            sysfs.facts("wlan0", IfIndex(3)),
+            sysfs.facts(&"wlan0".into(), IfIndex(3)),
             fact("", true, Role::Wireless)
         );
         assert_eq!(
-            sysfs.facts("veth0", IfIndex(4)),
+            sysfs.facts(&"veth0".into(), IfIndex(4)),
             fact("", false, Role::Port)
         );
     }
@@ -157,8 +156,27 @@ mod tests {
     fn another_device_of_that_name_is_not_it() {
         let root = tree();
         let sysfs = Sysfs::new(root.path());
-        assert_eq!(sysfs.facts("eth0", IfIndex(3)), None);
-        assert_eq!(sysfs.facts("eth1", IfIndex(2)), None);
+        assert_eq!(sysfs.facts(&"eth0".into(), IfIndex(3)), None);
+        assert_eq!(sysfs.facts(&"eth1".into(), IfIndex(2)), None);
+    }
+
+    #[test]
+    fn a_device_is_asked_for_by_the_bytes_of_its_name() {
+        let root = tree();
+        let net = root.path().join("class/net");
+        for (index, name) in [(5, b"l2tp-\xb9\xfa"), (6, b"l2tp-\xba\xe8")] {
+            let name = Name::from(name.as_slice());
+            fs::create_dir(net.join(name.as_os_str())).unwrap();
+            for (file, text) in [("ifindex", index), ("speed", 100 * index)] {
+                fs::write(net.join(name.as_os_str()).join(file), text.to_string()).unwrap();
+            }
+            let sysfs = Sysfs::new(root.path());
+            assert_eq!(
+                sysfs.facts(&name, IfIndex(index)),
+                fact("", false, Role::Port)
+            );
+            assert_eq!(sysfs.speed(&name), Some(100 * index));
+        }
     }
 
     #[test]
@@ -167,8 +185,8 @@ mod tests {
         let sysfs = Sysfs::new(root.path());
         for (text, speed) in [("1000\n", Some(1000)), ("-1\n", None), ("0\n", None)] {
             fs::write(root.path().join("class/net/eth0/speed"), text).unwrap();
-            assert_eq!(sysfs.speed("eth0"), speed, "{text}");
+            assert_eq!(sysfs.speed(&"eth0".into()), speed, "{text}");
         }
-        assert_eq!(sysfs.speed("veth0"), None);
+        assert_eq!(sysfs.speed(&"veth0".into()), None);
     }
 }

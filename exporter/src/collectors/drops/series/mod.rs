@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use netdrop_ebpf::Link;
 
 use crate::kernel::{
+    name::Name,
     netns::{HOST, OTHER},
     reasons::Category,
 };
@@ -34,9 +35,9 @@ pub struct Labels {
     /// TCP state of the packet's socket; empty without one.
     pub state: &'static str,
     /// Device name; [`OTHER`] for devices that are not told apart, empty without a device.
-    pub device: Arc<str>,
+    pub device: Name,
     /// [`HOST`], [`OTHER`], the name of a namespace, or empty when unknown.
-    pub netns: Arc<str>,
+    pub netns: Name,
 }
 
 /// One drained key, resolved to names, and what was counted for it since the last drain.
@@ -59,7 +60,7 @@ pub struct Drops {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkDownLabels {
     /// As [`Labels::device`].
-    pub device: Arc<str>,
+    pub device: Name,
     /// `no_carrier` or `admin_down`.
     pub link: &'static str,
     /// As [`Labels::state`].
@@ -84,7 +85,7 @@ pub struct Series {
     /// One for each category; so few that a search beats a hash.
     categories: Vec<(Category, u64)>,
     /// [`OTHER`], kept so that folding does not allocate.
-    other: Arc<str>,
+    other: Name,
 }
 
 #[derive(Debug)]
@@ -133,7 +134,7 @@ impl Series {
         };
         self.add_to_category(category, drops.packets);
         if let Some(link) = down
-            && *drops.labels.netns == *HOST
+            && drops.labels.netns == HOST
         {
             self.add_to_link_down(link, &drops);
         }
@@ -143,26 +144,25 @@ impl Series {
     /// Ends the series of devices that have been without a sign of life for [`RETIREMENT`]; call it
     /// after each drain.
     ///
-    /// `exists` answers whether a device, given as (`netns`, `device`), is known to exist now. Say
-    /// no where that cannot be known, as in other namespaces: a drop is a sign of life too, so such
-    /// series end [`RETIREMENT`] after their last one. The time counts from the first call that
-    /// finds a series without, so it is never served for less.
+    /// `exists` answers whether a device of the [`HOST`] namespace is known to exist now. In other
+    /// namespaces that cannot be known; a drop is a sign of life too, so such series end
+    /// [`RETIREMENT`] after their last one. The time counts from the first call that finds a series
+    /// without, so it is never served for less.
     ///
     /// Not asked, and never ended, are the series of no device and of [`OTHER`], except in
     /// namespaces that have a name: those come and go themselves.
-    pub fn retire(&mut self, now: Instant, exists: impl Fn(&str, &str) -> bool) {
-        let alive = |netns: &str, device: &str| {
-            let stays = matches!(device, "" | OTHER) && !is_named(netns);
-            stays || exists(netns, device)
-        };
-        self.drops.retain(|labels, series| {
-            let alive = alive(&labels.netns, &labels.device);
+    pub fn retire(&mut self, now: Instant, exists: impl Fn(&Name) -> bool) {
+        let is_none = |device: &Name| device.is_empty() || *device == OTHER;
+        self.drops.retain(|Labels { netns, device, .. }, series| {
+            let stays = is_none(device) && !is_named(netns);
+            let alive = stays || (*netns == HOST && exists(device));
             series.life.goes_on(alive, now)
         });
-        self.link_down.retain(|labels, series| {
-            let alive = alive(HOST, &labels.device);
-            series.life.goes_on(alive, now)
-        });
+        self.link_down
+            .retain(|LinkDownLabels { device, .. }, series| {
+                let alive = is_none(device) || exists(device);
+                series.life.goes_on(alive, now)
+            });
     }
 
     /// The series of drops, in no particular order.
@@ -202,9 +202,9 @@ impl Series {
     fn add_to_drops(&mut self, drops: Drops) {
         let mut labels = drops.labels;
         if self.drops.len() >= self.max_series && !self.drops.contains_key(&labels) {
-            labels.device = Arc::clone(&self.other);
+            labels.device = self.other.clone();
             if is_named(&labels.netns) {
-                labels.netns = Arc::clone(&self.other);
+                labels.netns = self.other.clone();
             }
         }
         let series = self.drops.entry(labels).or_insert_with(|| DropSeries {
@@ -219,12 +219,12 @@ impl Series {
 
     fn add_to_link_down(&mut self, link: &'static str, drops: &Drops) {
         let mut labels = LinkDownLabels {
-            device: Arc::clone(&drops.labels.device),
+            device: drops.labels.device.clone(),
             link,
             state: drops.labels.state,
         };
         if self.link_down.len() >= self.max_series && !self.link_down.contains_key(&labels) {
-            labels.device = Arc::clone(&self.other);
+            labels.device = self.other.clone();
         }
         let series = self.link_down.entry(labels).or_default();
         series.packets = series.packets.saturating_add(drops.packets);
@@ -260,8 +260,8 @@ fn down_label(link: Link) -> Option<&'static str> {
 }
 
 /// Whether the label names one namespace, which can vanish.
-fn is_named(netns: &str) -> bool {
-    !matches!(netns, "" | HOST | OTHER)
+fn is_named(netns: &Name) -> bool {
+    !netns.is_empty() && *netns != HOST && *netns != OTHER
 }
 
 #[cfg(test)]

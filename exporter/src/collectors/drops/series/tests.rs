@@ -1,6 +1,6 @@
 use super::*;
 
-const GONE: fn(&str, &str) -> bool = |_, _| false;
+const GONE: fn(&Name) -> bool = |_| false;
 
 fn drops(reason: &str, device: &str, netns: &str, packets: u64) -> Drops {
     Drops {
@@ -21,7 +21,7 @@ fn drops(reason: &str, device: &str, netns: &str, packets: u64) -> Drops {
 fn of(series: &Series, device: &str, netns: &str) -> Option<Tally> {
     series
         .drops()
-        .find(|(l, _)| *l.device == *device && *l.netns == *netns)
+        .find(|(l, _)| l.device == device && l.netns == netns)
         .map(|(_, tally)| tally)
 }
 
@@ -108,9 +108,7 @@ fn a_device_that_comes_back_in_time_goes_on_with_its_series() {
     let mut series = Series::new(10);
     series.add(drops("QDISC_DROP", "veth0", HOST, 1));
     series.retire(start, GONE);
-    series.retire(start + RETIREMENT / 2, |netns, device| {
-        (netns, device) == (HOST, "veth0")
-    });
+    series.retire(start + RETIREMENT / 2, |device| *device == "veth0");
     series.retire(start + RETIREMENT, GONE);
     series.add(drops("QDISC_DROP", "veth0", HOST, 2));
     assert_eq!(of(&series, "veth0", HOST).unwrap().packets, 3);

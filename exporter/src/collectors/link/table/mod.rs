@@ -9,7 +9,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -18,7 +17,10 @@ use super::{
     sysfs::Facts,
     transitions::{PerTransition, between, is_same_device, works},
 };
-use crate::devices::{DeviceFilter, IfIndex};
+use crate::{
+    devices::{DeviceFilter, IfIndex},
+    kernel::name::Name,
+};
 
 /// When something happened, by both clocks: one to tell, one to measure with.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,7 @@ pub struct Moment {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A device has this name from now on.
-    Named(IfIndex, Arc<str>),
+    Named(IfIndex, Name),
     /// A device is not here any more.
     Gone(IfIndex),
     /// Something happened to a link that is shown.
@@ -62,7 +64,7 @@ pub struct Table {
     devices: HashMap<IfIndex, Device>,
     /// Who has the name now. A device whose name another one took has none until it is heard of
     /// again: its message was lost.
-    names: BTreeMap<Arc<str>, IfIndex>,
+    names: BTreeMap<Name, IfIndex>,
     /// The devices that were heard of since a dump began.
     dump: Option<HashSet<IfIndex>>,
     version: u64,
@@ -88,9 +90,9 @@ pub struct Row {
     /// What sysfs says; nothing where it does not show the device.
     pub facts: Option<Facts>,
     /// The name of [`Link::lower`].
-    pub lower: Option<Arc<str>>,
+    pub lower: Option<Name>,
     /// The name of [`Link::master`].
-    pub master: Option<Arc<str>>,
+    pub master: Option<Name>,
     /// How often each happened since the device is known.
     pub transitions: PerTransition<u64>,
     /// When each happened last.
@@ -191,9 +193,9 @@ impl Table {
             .collect()
     }
 
-    fn name(&self, index: Option<IfIndex>) -> Option<Arc<str>> {
+    fn name(&self, index: Option<IfIndex>) -> Option<Name> {
         let device = self.devices.get(&index?)?;
-        Some(Arc::clone(&device.link.name))
+        Some(device.link.name.clone())
     }
 
     fn update(&mut self, link: Link, facts: Option<Facts>, now: Moment, events: &mut Vec<Event>) {
@@ -214,7 +216,7 @@ impl Table {
         }
         if self.claim_name(&link) {
             self.version += 1;
-            events.push(Event::Named(index, Arc::clone(&link.name)));
+            events.push(Event::Named(index, link.name.clone()));
         }
         match self.devices.get_mut(&index) {
             Some(device) => {
@@ -241,7 +243,7 @@ impl Table {
             return false;
         }
         self.release_name(link.index);
-        self.names.insert(Arc::clone(&link.name), link.index);
+        self.names.insert(link.name.clone(), link.index);
         true
     }
 
@@ -261,7 +263,7 @@ impl Table {
 }
 
 fn is_veth(link: &Link) -> bool {
-    &*link.kind == "veth"
+    link.kind == "veth"
 }
 
 impl Device {

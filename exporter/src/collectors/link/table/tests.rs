@@ -131,7 +131,7 @@ fn a_link_that_is_not_shown_still_gives_its_name_to_others() {
         apply(&mut table, link, 0);
     }
     assert_eq!(names(&table), [(2, "eth0".to_owned())]);
-    assert_eq!(table.rows()[0].master.as_deref(), Some("bond0"));
+    assert_eq!(table.rows()[0].master, Some("bond0".into()));
     let events = apply(&mut table, &without_carrier(&link(3, "bond0")), 1);
     assert_eq!(events, []);
 }

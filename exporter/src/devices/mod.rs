@@ -6,20 +6,22 @@
 //! `net/core/dev_ioctl.c`).
 
 use std::{
-    borrow::Cow,
     collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use anyhow::ensure;
-use netdrop_ebpf::DeviceName;
 use regex::bytes::{Regex, RegexBuilder};
 use rustix::{
     fd::OwnedFd,
-    net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with},
+    net::{AddressFamily, SocketFlags, SocketType, socket_with},
 };
+
+use crate::kernel::name::Name;
+
+mod sys;
 
 /// The index of a device, unique within its network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,7 +41,7 @@ pub struct Devices {
 struct Followed {
     /// Whether all devices are here; before that nothing is concluded from a device that is not.
     complete: bool,
-    names: HashMap<IfIndex, Arc<str>>,
+    names: HashMap<IfIndex, Name>,
 }
 
 impl Devices {
@@ -58,13 +60,12 @@ impl Devices {
         }
     }
 
-    /// The names of all devices that exist now, or did some milliseconds ago, as [`device_name`]
-    /// gives them.
+    /// The names of all devices that exist now, or did some milliseconds ago.
     ///
     /// # Errors
     ///
     /// Nobody follows the devices, and the list cannot be read; that says nothing about any device.
-    pub fn names(&self) -> io::Result<HashSet<Arc<str>>> {
+    pub fn names(&self) -> io::Result<HashSet<Name>> {
         let followed = self.read();
         if followed.complete {
             return Ok(followed.names.values().cloned().collect());
@@ -74,19 +75,17 @@ impl Devices {
     }
 
     /// What the device with this index is called now, if there is one.
-    pub fn name(&self, index: IfIndex) -> Option<Arc<str>> {
+    pub fn name(&self, index: IfIndex) -> Option<Name> {
         if let Some(name) = self.read().names.get(&index) {
-            return Some(Arc::clone(name));
+            return Some(name.clone());
         }
         // It may be younger than the last notification.
         let socket = self.socket.as_ref().ok()?;
-        netdevice::index_to_name(socket, index.0)
-            .ok()
-            .map(Arc::from)
+        sys::name(socket, index).ok()
     }
 
     /// Tells what a device is called from now on.
-    pub fn set_name(&self, index: IfIndex, name: Arc<str>) {
+    pub fn set_name(&self, index: IfIndex, name: Name) {
         self.write().names.insert(index, name);
     }
 
@@ -118,13 +117,13 @@ impl Devices {
 
 /// The names in `/proc/net/dev` (`net/core/net-procfs.c`): two lines of headings, then lines such
 /// as `  eth0: 1296 18 0`. A name has neither a colon nor white space in it (`dev_valid_name`).
-pub fn parse_list(list: &[u8]) -> HashSet<Arc<str>> {
+pub fn parse_list(list: &[u8]) -> HashSet<Name> {
     list.split(|&byte| byte == b'\n')
         .skip(2)
         .filter_map(|line| {
             let line = line.trim_ascii_start();
             let end = line.iter().position(|&byte| byte == b':')?;
-            Some(String::from_utf8_lossy(&line[..end]).into())
+            Some(line[..end].into())
         })
         .collect()
 }
@@ -143,7 +142,7 @@ pub enum DeviceFilter {
 
 impl DeviceFilter {
     /// Whether the device is shown under its own name.
-    pub fn shows(&self, device: &str) -> bool {
+    pub fn shows(&self, device: &Name) -> bool {
         match self {
             Self::All => true,
             Self::Include(include) => include.matches(device),
@@ -191,42 +190,17 @@ fn compile(expression: &str) -> anyhow::Result<Regex> {
     })
 }
 
-/// The name before its NUL. Names are bytes to the kernel; what is not UTF-8 is replaced, because
-/// labels must be.
-pub fn device_name(name: &DeviceName) -> Cow<'_, str> {
-    let end = name
-        .0
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(name.0.len());
-    String::from_utf8_lossy(&name.0[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_name_ends_at_its_nul_and_survives_odd_bytes() {
-        let name = |bytes: &[u8]| {
-            let mut name = DeviceName::default();
-            name.0[..bytes.len()].copy_from_slice(bytes);
-            device_name(&name).into_owned()
-        };
-        assert_eq!(name(b"eth0\0left over"), "eth0");
-        assert_eq!(name(b"a\"b\\c"), "a\"b\\c");
-        assert_eq!(name(b"sixteen bytes ok"), "sixteen bytes ok");
-        assert_eq!(name(b"bad\xff"), "bad\u{fffd}");
-        assert_eq!(name(b""), "");
-    }
-
-    #[test]
     fn the_loopback_device_exists_and_another_does_not() {
         let devices = Devices::open("/proc".as_ref());
         let names = devices.names().unwrap();
-        assert!(names.contains("lo"));
-        assert!(!names.contains("no-such-device"));
-        assert_eq!(devices.name(IfIndex(1)).as_deref(), Some("lo"));
+        assert!(names.contains(b"lo".as_slice()));
+        assert!(!names.contains(b"no-such-device".as_slice()));
+        assert_eq!(devices.name(IfIndex(1)), Some("lo".into()));
         assert_eq!(devices.name(IfIndex(u32::MAX >> 1)), None);
     }
 
@@ -236,12 +210,12 @@ mod tests {
         let index = IfIndex(u32::MAX >> 1);
         devices.set_name(index, "eth9".into());
         let names = devices.names().unwrap();
-        assert!(!names.contains("eth9"), "not all are named yet");
+        assert!(!names.contains(b"eth9".as_slice()), "not all are named yet");
         devices.all_named();
         assert_eq!(devices.names().unwrap(), ["eth9".into()].into());
-        assert_eq!(devices.name(index).as_deref(), Some("eth9"));
+        assert_eq!(devices.name(index), Some("eth9".into()));
         devices.unfollow();
-        assert!(devices.names().unwrap().contains("lo"));
+        assert!(devices.names().unwrap().contains(b"lo".as_slice()));
     }
 
     #[test]
@@ -261,7 +235,8 @@ mod tests {
     fn odd_names_and_odd_lines_are_read() {
         let list =
             b"Inter-|   Receive\n face |bytes\n  eth0: 1 2\na\"b\\c:0\nbad\xff: 1\nno colon\n\n";
-        let names: HashSet<_> = ["eth0", "a\"b\\c", "bad\u{fffd}"].map(Arc::from).into();
+        let names: [&[u8]; 3] = [b"eth0", b"a\"b\\c", b"bad\xff"];
+        let names: HashSet<_> = names.map(Name::from).into();
         assert_eq!(parse_list(list), names);
         assert_eq!(parse_list(b""), HashSet::new());
     }
@@ -269,10 +244,30 @@ mod tests {
     #[test]
     fn a_filter_includes_or_excludes() {
         let veth = DevicePattern::new("veth.*").unwrap();
-        assert!(DeviceFilter::All.shows("eth0"));
-        assert!(DeviceFilter::Include(veth.clone()).shows("veth1"));
-        assert!(!DeviceFilter::Include(veth.clone()).shows("eth0"));
-        assert!(!DeviceFilter::Exclude(veth.clone()).shows("veth1"));
-        assert!(DeviceFilter::Exclude(veth).shows("eth0"));
+        let (eth0, veth1) = ("eth0".into(), "veth1".into());
+        assert!(DeviceFilter::All.shows(&eth0));
+        assert!(DeviceFilter::Include(veth.clone()).shows(&veth1));
+        assert!(!DeviceFilter::Include(veth.clone()).shows(&eth0));
+        assert!(!DeviceFilter::Exclude(veth.clone()).shows(&veth1));
+        assert!(DeviceFilter::Exclude(veth).shows(&eth0));
+    }
+
+    #[test]
+    fn a_pattern_matches_the_bytes_of_a_name_and_takes_its_label_as_it_is() {
+        let names: [&[u8]; 5] = [
+            b"l2tp-\xb9\xfa",
+            b"m\xfcnchen",
+            "münchen".as_bytes(),
+            br"a\b",
+            br"l2tp-\xb9\xfa",
+        ];
+        for name in names.map(Name::from) {
+            let pattern = DevicePattern::new(&name.label()).unwrap();
+            for other in names.map(Name::from) {
+                assert_eq!(pattern.matches(&other), other == name, "{name} on {other}");
+            }
+        }
+        // Any byte.
+        assert!(DevicePattern::new("l2tp-..").unwrap().matches(names[0]));
     }
 }
