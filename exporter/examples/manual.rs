@@ -4,10 +4,9 @@
 use std::{env, fs, path::PathBuf};
 
 use anyhow::Context;
-use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::{Man, roff::Roff};
-use netdrop_exporter::{cli::Args, metrics::VERSION};
+use netdrop_exporter::{cli, metrics::VERSION};
 
 const NAME: &str = "netdrop-exporter";
 
@@ -35,7 +34,7 @@ const SECTIONS: [(&str, &str); 4] = [
 fn main() -> anyhow::Result<()> {
     let directory: PathBuf = env::args_os().nth(1).context("no directory")?.into();
     // The revision is no part of a manual.
-    let command = Args::command().name(NAME).version(VERSION);
+    let command = cli::command().name(NAME).version(VERSION);
     write_man_page(&command, &directory)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command.clone(), NAME, &directory)

@@ -7,7 +7,11 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use log::LevelFilter;
-use netdrop_exporter::{cli::Args, collectors::Collectors, privileges, service, web};
+use netdrop_exporter::{
+    cli::{Command, ServeArgs},
+    privileges::{self, Privileged},
+    service, web,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -21,7 +25,7 @@ const BLOCKING_THREADS: usize = 1;
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let args = Args::parse_or_exit();
+    let Command::Serve(args) = Command::parse_or_exit();
     log_to_stderr(args.log_level);
     match serve_until_stopped(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,7 +46,7 @@ fn log_to_stderr(level: LevelFilter) {
 }
 
 /// One thread serves all connections, another drains and scrapes, which block.
-fn serve_until_stopped(args: Args) -> anyhow::Result<()> {
+fn serve_until_stopped(args: ServeArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -53,7 +57,7 @@ fn serve_until_stopped(args: Args) -> anyhow::Result<()> {
     served
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let stopped = stop_signal()?;
     let listeners = web::bind(&args.listen_addresses)?
         .into_iter()
@@ -62,15 +66,16 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     if let Err(e) = privileges::confine(&[&args.procfs, &args.sysfs]) {
         log::warn!("cannot confine itself: {e}");
     }
-    let collectors = Collectors::start(&args);
+    let privileged = Privileged::at_start();
+    let common = args.common();
+    let opened = args.collectors.open(common, &privileged);
+    // Before the first thread: each has its own.
+    let unprivileged = privileges::give_up(privileged, || opened.work_now())
+        .context("cannot give up capabilities")?;
+    let collectors = opened.start(&unprivileged);
     service::ready(&collectors.status());
-    web::serve(
-        listeners,
-        args.telemetry_path,
-        Arc::new(collectors.exposition),
-        stopped,
-    )
-    .await
+    let exposition = Arc::clone(&collectors.exposition);
+    web::serve(listeners, args.telemetry_path, exposition, stopped).await
 }
 
 /// Completes on SIGTERM or SIGINT.

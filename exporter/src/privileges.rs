@@ -32,6 +32,21 @@ const ALWAYS_READABLE: [&str; 2] = ["/proc", "/sys"];
 /// Where ip-netns(8) mounts the names of namespaces, in a directory that it creates when it needs it.
 const RUN: &str = "/run";
 
+/// Proof that this thread has the privileges that the process was started with.
+#[derive(Debug)]
+pub struct Privileged(());
+
+impl Privileged {
+    /// For the start of the process only.
+    pub fn at_start() -> Self {
+        Self(())
+    }
+}
+
+/// Proof that this thread, and so each that it starts, has given up its privileges.
+#[derive(Debug)]
+pub struct Unprivileged(());
+
 /// Names the capabilities that are missing for loading the BPF program, with the remedy; `None` if
 /// there is nothing to complain about, or no way to find out.
 pub fn missing_for_bpf() -> Option<String> {
@@ -122,7 +137,10 @@ fn allow(
 /// # Errors
 ///
 /// A sandbox forbids it.
-pub fn give_up(reads_maps: impl FnOnce() -> bool) -> Result<(), CapsError> {
+pub fn give_up(
+    _privileged: Privileged,
+    reads_maps: impl FnOnce() -> bool,
+) -> Result<Unprivileged, CapsError> {
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         caps::clear(None, CapSet::Bounding)?;
     }
@@ -135,5 +153,6 @@ pub fn give_up(reads_maps: impl FnOnce() -> bool) -> Result<(), CapsError> {
         kept.extend(READ_MAPS.into_iter().find(|c| permitted.contains(c)));
     }
     caps::set(None, CapSet::Effective, &kept)?;
-    caps::set(None, CapSet::Permitted, &kept)
+    caps::set(None, CapSet::Permitted, &kept)?;
+    Ok(Unprivileged(()))
 }

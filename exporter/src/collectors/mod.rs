@@ -1,52 +1,164 @@
-//! Which collectors run, and what one asks of another.
+//! The collectors: which there are, which of them run, and what one asks of another.
+//!
+//! To add a collector, make a folder with an `open` function, declare it as a module, and give it a
+//! line in [`register`].
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{cli::Args, devices::Devices, kernel::netns, metrics::Exposition, privileges, service};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+use crate::{
+    metrics::{Collector, Exposition},
+    privileges::{Privileged, Unprivileged},
+    service,
+};
 
 pub mod drops;
 pub mod link;
 pub mod process;
+mod register;
 
-use drops::DropCollector;
-use link::{LinkCollector, netlink::LinkSocket};
-use process::ProcessCollector;
+use register::{Chosen, Entry, Runs};
+pub use register::{Common, DroppedWhileDown, NoFlags, Open, Opened};
 
-/// How often the kernel's maps are drained between scrapes. They must not fill up, and a host
-/// makes some hundreds of keys a minute, not thousands.
-const DRAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// How often collectors work between scrapes. The kernel's maps of drops must not fill up, and a
+/// host makes some hundreds of keys a minute, not thousands.
+const WORK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The collectors that could start.
-pub struct Collectors {
-    /// What they say.
-    pub exposition: Exposition,
-    /// Follows the links for the others, when its own metrics are not wanted.
-    _hidden: Option<LinkCollector>,
+/// Every collector: its name, when it runs, what it does, and how it opens.
+fn register() -> [Entry; 3] {
+    use Runs::{Always, AlwaysShownByDefault, ByDefault};
+    let followed = ". They are followed all the same, for the names of devices";
+    [
+        Entry::new("drops", ByDefault, "count dropped packets", drops::open),
+        Entry::new(
+            "link",
+            AlwaysShownByDefault(followed),
+            "serve the state of links",
+            link::open,
+        ),
+        Entry::new("process", Always, "serve what this costs", process::open),
+    ]
 }
 
-impl Collectors {
-    /// Starts them, and gives up the capabilities that this took. A collector that cannot start says
-    /// why in one log line, and every scrape shows it as failed; the others go on. Must be called
-    /// within the event loop.
-    pub fn start(args: &Args) -> Self {
-        let mut exposition = Exposition::new();
-        exposition.add(Box::new(ProcessCollector::new(&args.procfs)));
-        let devices = Arc::new(Devices::open(&args.procfs));
-        let drops = start_drops(args, &devices, &mut exposition);
-        // CAP_NET_ADMIN gives the socket a larger buffer, if it happens to be there.
-        let socket = LinkSocket::open();
-        // Before the first thread: each has its own.
-        if let Err(e) = privileges::give_up(|| drops.as_ref().is_none_or(|d| d.can_read())) {
-            log::warn!("cannot give up capabilities: {e}");
+/// The flags of all collectors.
+pub struct Flags {
+    chosen: Vec<Chosen>,
+}
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        register()
+            .iter()
+            .fold(command, |command, entry| entry.augment(command))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let chosen = register().into_iter().map(|entry| entry.choose(matches));
+        Ok(Self {
+            chosen: chosen.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Flags {
+    /// The collectors that the flags switch on.
+    pub fn switched_on(&self) -> Vec<&'static str> {
+        let on = self.chosen.iter().filter(|chosen| chosen.is_on);
+        on.map(|chosen| chosen.name).collect()
+    }
+
+    /// Opens the collectors that are to run: takes what needs privileges.
+    pub fn open(self, common: Common, privileged: &Privileged) -> OpenedCollectors {
+        let runs = |chosen: &Chosen| chosen.is_on || chosen.runs != Runs::ByDefault;
+        let opened = self
+            .chosen
+            .into_iter()
+            .filter(runs)
+            .map(|chosen| Candidate {
+                name: chosen.name,
+                shown: chosen.is_on,
+                opened: (chosen.open)(&common, privileged),
+            });
+        OpenedCollectors {
+            opened: opened.collect(),
+            common,
         }
-        tokio::spawn(work_regularly(drops.clone()));
-        let hidden = start_link(args, socket, devices, drops, &mut exposition);
-        Self {
+    }
+}
+
+/// A collector between its two phases.
+struct Candidate {
+    name: &'static str,
+    shown: bool,
+    opened: Open,
+}
+
+/// The collectors with all they need privileges for.
+pub struct OpenedCollectors {
+    opened: Vec<Candidate>,
+    common: Common,
+}
+
+impl OpenedCollectors {
+    /// Whether all that opened can go on with the capabilities that this thread has now.
+    pub fn work_now(&self) -> bool {
+        let mut opened = self.opened.iter().filter_map(|c| c.opened.as_ref().ok());
+        opened.all(|opened| opened.works_now())
+    }
+
+    /// Starts them. A collector that cannot start says why in one log line, and every scrape shows
+    /// it as failed; the others go on. Must be called within the event loop.
+    pub fn start(self, proof: &Unprivileged) -> Collectors {
+        let mut exposition = Exposition::new();
+        let mut hidden = Vec::new();
+        for Candidate {
+            name,
+            shown,
+            opened,
+        } in self.opened
+        {
+            match opened.and_then(|opened| opened.start(&self.common, proof)) {
+                Ok(collector) if shown => exposition.add(collector),
+                Ok(collector) => hidden.push(collector),
+                Err(e) => {
+                    log::error!("{e:#}");
+                    if shown {
+                        exposition.add_failed(name);
+                    }
+                }
+            }
+        }
+        let exposition = Arc::new(exposition);
+        tokio::spawn(work_regularly(Arc::clone(&exposition)));
+        Collectors {
             exposition,
             _hidden: hidden,
         }
     }
+}
 
+/// The collectors that could start.
+pub struct Collectors {
+    /// What they say.
+    pub exposition: Arc<Exposition>,
+    /// What runs for the others, and is not shown.
+    _hidden: Vec<Box<dyn Collector>>,
+}
+
+impl Collectors {
     /// One line for `systemctl status`.
     pub fn status(&self) -> String {
         match self.exposition.failed() {
@@ -56,86 +168,52 @@ impl Collectors {
     }
 }
 
-fn start_drops(
-    args: &Args,
-    devices: &Arc<Devices>,
-    exposition: &mut Exposition,
-) -> Option<Arc<DropCollector>> {
-    if !args.drops {
-        return None;
-    }
-    let config = drops::Config {
-        procfs: args.procfs.clone(),
-        sysfs: args.sysfs.clone(),
-        max_entries: args.max_entries,
-        max_series: args.max_series as usize,
-        bytes: args.bytes,
-        scope: if args.all_netns {
-            netns::Scope::All(netns::RUN_NETNS.into())
-        } else {
-            netns::Scope::Own
-        },
-        devices: Arc::clone(devices),
-        filter: args.device_filter(),
-    };
-    match DropCollector::start(config) {
-        Ok(collector) => {
-            let collector = Arc::new(collector);
-            exposition.add(Box::new(Arc::clone(&collector)));
-            Some(collector)
-        }
-        Err(e) => {
-            log::error!("cannot count drops: {e:#}");
-            exposition.add_failed("drops");
-            None
-        }
-    }
-}
-
-/// Starts to follow the links, and returns who does if that is not to be shown.
-fn start_link(
-    args: &Args,
-    socket: anyhow::Result<LinkSocket>,
-    devices: Arc<Devices>,
-    drops: Option<Arc<DropCollector>>,
-    exposition: &mut Exposition,
-) -> Option<LinkCollector> {
-    let config = link::Config {
-        sysfs: args.sysfs.clone(),
-        filter: args.device_filter(),
-        devices,
-        dropped_while_down: Box::new(move |device| drops.as_ref()?.link_down_packets(device)),
-    };
-    match socket.and_then(|socket| LinkCollector::start(socket, config)) {
-        Ok(collector) if args.link => exposition.add(Box::new(collector)),
-        Ok(collector) => return Some(collector),
-        Err(e) => {
-            log::error!("cannot follow links: {e:#}");
-            if args.link {
-                exposition.add_failed("link");
-            }
-        }
-    }
-    None
-}
-
-/// Drains between scrapes, if drops are counted. After each round the service manager hears that the
-/// event loop turns and that the thread that drains and scrapes is not stuck.
-async fn work_regularly(drops: Option<Arc<DropCollector>>) {
-    let mut interval = tokio::time::interval(DRAIN_INTERVAL);
+/// Works between scrapes. After each round the service manager hears that the event loop turns and
+/// that the thread that works and scrapes is not stuck.
+async fn work_regularly(exposition: Arc<Exposition>) {
+    let mut interval = tokio::time::interval(WORK_INTERVAL);
     loop {
         interval.tick().await;
-        let drops = drops.clone();
-        let drain = move || drops.map_or(Ok(()), |drops| drops.drain());
-        match tokio::task::spawn_blocking(drain).await {
-            Ok(drained) => {
-                if let Err(e) = drained {
-                    // The next scrape meets the same error, and reports it.
-                    log::debug!("a drain failed: {e:#}");
-                }
-                service::alive();
-            }
-            Err(e) => log::error!("a drain panicked: {e}"),
+        let exposition = Arc::clone(&exposition);
+        match tokio::task::spawn_blocking(move || exposition.work()).await {
+            Ok(()) => service::alive(),
+            Err(e) => log::error!("a collector panicked between scrapes: {e}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What runs with these flags, and is shown.
+    fn shown(flags: &[&str]) -> Vec<&'static str> {
+        let words = ["netdrop-exporter"].iter().chain(flags);
+        let command = Flags::augment_args(Command::new("netdrop-exporter"));
+        let matches = command.try_get_matches_from(words).expect("good flags");
+        Flags::from_arg_matches(&matches)
+            .expect("good flags")
+            .switched_on()
+    }
+
+    #[test]
+    fn the_last_of_a_collectors_switches_wins() {
+        let all = ["drops", "link", "process"];
+        assert_eq!(shown(&[]), all);
+        assert_eq!(shown(&["--no-collector.drops"]), ["link", "process"]);
+        assert_eq!(shown(&["--collector.drops"]), all);
+        assert_eq!(shown(&["--no-collector.drops", "--collector.drops"]), all);
+        assert_eq!(
+            shown(&["--collector.link", "--no-collector.link"]),
+            ["drops", "process"]
+        );
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = register().iter().map(|entry| entry.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), register().len());
     }
 }

@@ -36,6 +36,15 @@ pub trait Collector: Send + Sync {
     /// the error itself becomes `netdrop_collector_success 0`.
     fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()>;
 
+    /// What has to be done between scrapes, every few seconds and on the thread that scrapes.
+    ///
+    /// # Errors
+    ///
+    /// The next scrape meets the same error, and reports it.
+    fn work(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// A number that is another one as soon as `collect` would append something else. While it
     /// stays, the text of the last scrape is served again, which for hundreds of links is most of
     /// what a scrape costs. `None`: nobody can tell.
@@ -101,6 +110,16 @@ impl Exposition {
     /// The collectors that could not start.
     pub fn failed(&self) -> &[&'static str] {
         &self.failed
+    }
+
+    /// Has every collector do what it does between scrapes.
+    pub fn work(&self) {
+        for running in &self.running {
+            if let Err(e) = running.collector.work() {
+                let name = running.collector.name();
+                log::debug!("collector {name} cannot work between scrapes: {e:#}");
+            }
+        }
     }
 
     /// Runs every collector and returns all families in the text format, sorted by name and labels.

@@ -6,26 +6,28 @@ use std::{
     time::Instant,
 };
 
+use anyhow::Context;
 use prometheus::proto::MetricFamily;
 
 use crate::{
-    devices::{DeviceFilter, Devices},
+    collectors::{Common, DroppedWhileDown, Open, Opened},
     heap,
     kernel::name::Name,
     kernel::{
         btf,
         kallsyms::Visibility,
-        netns::{Namespaces, Scope},
+        netns::{self, Namespaces, Scope},
         reasons::{self, ReasonNames, Reasons},
         symbols::Symbols,
     },
     metrics::Collector,
-    privileges,
+    privileges::{self, Privileged, Unprivileged},
 };
 
 pub mod device_names;
 pub mod drain;
 mod families;
+mod flags;
 pub mod program;
 pub mod resolve;
 pub mod series;
@@ -33,31 +35,29 @@ pub mod sys;
 
 use device_names::DeviceNames;
 use drain::{Drain, UnattributedPackets};
+use flags::Flags;
 use program::{Attached, Kernel, RunStats};
 use resolve::{Names, Resolver};
 use series::Series;
 
-/// What the drop collector is told by flags.
-pub struct Config {
-    /// Where proc(5) is mounted.
-    pub procfs: PathBuf,
-    /// Where sysfs(5) is mounted.
-    pub sysfs: PathBuf,
-    /// Elements in each of the two kernel maps.
-    pub max_entries: u32,
-    /// Series beyond which new ones fold into `device="other"`.
-    pub max_series: usize,
-    /// Whether bytes are served, too.
-    pub bytes: bool,
-    /// Which namespaces get a label of their own.
-    pub scope: Scope,
-    /// The devices of the exporter's own namespace.
-    pub devices: Arc<Devices>,
-    /// Which devices get series of their own.
-    pub filter: DeviceFilter,
+/// Loads the BPF program and begins to count.
+///
+/// # Errors
+///
+/// The kernel lacks something, or this process lacks a privilege; the error says which and how
+/// to get it.
+pub fn open(flags: Flags, common: &Common, _: &Privileged) -> Open {
+    let collector = DropCollector::attach(&flags, common).context("cannot count drops")?;
+    let collector = Arc::new(collector);
+    let asked = Arc::clone(&collector);
+    let dropped_while_down: DroppedWhileDown =
+        Arc::new(move |device| asked.link_down_packets(device));
+    // There is one drop collector, so nobody has set it.
+    common.dropped_while_down.set(dropped_while_down).ok();
+    Ok(Box::new(collector))
 }
 
-/// Counts every packet that the kernel drops, from [`DropCollector::start`] until it is dropped.
+/// Counts every packet that the kernel drops, for as long as this lives.
 pub struct DropCollector {
     state: Mutex<State>,
     procfs: PathBuf,
@@ -77,58 +77,47 @@ struct State {
 }
 
 impl DropCollector {
-    /// Loads the BPF program and begins to count.
-    ///
-    /// # Errors
-    ///
-    /// The kernel lacks something, or this process lacks a privilege; the error says which and how
-    /// to get it.
-    pub fn start(config: Config) -> anyhow::Result<Self> {
-        let namespaces = Namespaces::open(&config.procfs, config.scope)?;
-        let devices = DeviceNames::new(config.devices, config.filter);
-        let (kernel, reasons) = ask_kernel(&config.sysfs)?;
-        let (program, maps) = program::attach(&kernel, config.max_entries)?;
+    fn attach(flags: &Flags, common: &Common) -> anyhow::Result<Self> {
+        let scope = if flags.all_netns {
+            Scope::All(netns::RUN_NETNS.into())
+        } else {
+            Scope::Own
+        };
+        let namespaces = Namespaces::open(&common.procfs, scope)?;
+        let devices = DeviceNames::new(Arc::clone(&common.devices), common.filter.clone());
+        let (kernel, reasons) = ask_kernel(&common.sysfs)?;
+        let (program, maps) = program::attach(&kernel, flags.max_entries)?;
         let possible_cpus = aya::util::nr_cpus()
             .map_err(|(path, e)| anyhow::Error::new(e).context(format!("read {path}")))?;
         let drain = Drain::new(maps, possible_cpus)?;
-        let symbols = open_symbols(&config.procfs);
+        let symbols = open_symbols(&common.procfs);
         // Parsing BTF took tens of megabytes, which are free by now.
         heap::trim();
 
-        let names = Names::new(Reasons::new(reasons, config.sysfs), devices, namespaces);
+        let names = Names::new(
+            Reasons::new(reasons, common.sysfs.clone()),
+            devices,
+            namespaces,
+        );
         Ok(Self {
             state: Mutex::new(State {
                 program,
                 drain,
                 resolver: Resolver { symbols, names },
-                series: Series::new(config.max_series),
+                series: Series::new(flags.max_series as usize),
                 unattributed: UnattributedPackets::default(),
                 run_stats: RunStats::default(),
                 fullest: 0,
             }),
-            procfs: config.procfs,
-            max_entries: config.max_entries,
-            bytes: config.bytes,
+            procfs: common.procfs.clone(),
+            max_entries: flags.max_entries,
+            bytes: flags.bytes,
         })
-    }
-
-    /// Reads what was counted since the last drain; at most one does so at a time.
-    ///
-    /// # Errors
-    ///
-    /// A part could not be read. What could is counted; the rest waits in the kernel.
-    pub fn drain(&self) -> anyhow::Result<()> {
-        self.lock().drain(&self.procfs)
-    }
-
-    /// Whether the maps can be read with the capabilities that this thread has now.
-    pub fn can_read(&self) -> bool {
-        self.lock().drain.unattributed().is_ok()
     }
 
     /// Packets that were dropped so far while the link of this device was down, up to this moment;
     /// `None` if the kernel does not tell. The device is one of the exporter's own namespace.
-    pub fn link_down_packets(&self, device: &Name) -> Option<u64> {
+    fn link_down_packets(&self, device: &Name) -> Option<u64> {
         let mut state = self.lock();
         state.drain(&self.procfs).ok()?;
         let of_device = state
@@ -144,9 +133,24 @@ impl DropCollector {
     }
 }
 
+impl Opened for Arc<DropCollector> {
+    fn works_now(&self) -> bool {
+        self.lock().drain.unattributed().is_ok()
+    }
+
+    fn start(self: Box<Self>, _: &Common, _: &Unprivileged) -> anyhow::Result<Box<dyn Collector>> {
+        Ok(self)
+    }
+}
+
 impl Collector for Arc<DropCollector> {
     fn name(&self) -> &'static str {
         "drops"
+    }
+
+    /// Reads what was counted since the last drain, so that the kernel's maps do not fill up.
+    fn work(&self) -> anyhow::Result<()> {
+        self.lock().drain(&self.procfs)
     }
 
     fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use super::{
     table::Change,
     transitions::{Transition, works},
 };
-use crate::{devices::IfIndex, kernel::name::Name};
+use crate::{collectors::DroppedWhileDown, devices::IfIndex, kernel::name::Name};
 
 /// Lines in each [`WINDOW`], for physical and for virtual links each. A cable that is pulled and put
 /// back makes two lines; a loose one would make thousands.
@@ -23,12 +23,10 @@ const MOST_LINES: u32 = 30;
 /// The time for which lines are counted.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Tells how many packets were dropped so far while this device's link was down, if that is known.
-pub type DroppedWhileDown = Box<dyn Fn(&Name) -> Option<u64> + Send>;
-
 /// Writes the log of links.
 pub struct Journal {
-    dropped: DroppedWhileDown,
+    /// None where drops are not counted.
+    dropped: Option<DroppedWhileDown>,
     /// What `dropped` said when it was told last. Of devices with a bus device, unless debug lines
     /// are logged; emptied when they go.
     told: HashMap<IfIndex, u64>,
@@ -38,7 +36,7 @@ pub struct Journal {
 
 impl Journal {
     /// Nothing told yet.
-    pub fn new(dropped: DroppedWhileDown) -> Self {
+    pub fn new(dropped: Option<DroppedWhileDown>) -> Self {
         Self {
             dropped,
             told: HashMap::new(),
@@ -64,7 +62,8 @@ impl Journal {
             }
             let mut line = line(change, transition, times, speed);
             if ends_an_outage(change, transition) {
-                let dropped = (self.dropped)(&change.link.name).map(|so_far| {
+                let so_far = self.dropped.as_ref().and_then(|ask| ask(&change.link.name));
+                let dropped = so_far.map(|so_far| {
                     let before = self.told.insert(change.link.index, so_far);
                     so_far.saturating_sub(before.unwrap_or(0))
                 });

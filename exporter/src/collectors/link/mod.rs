@@ -5,7 +5,6 @@
 //! happened, when the kernel has announced it. Works on Linux 4.16 and later.
 
 use std::{
-    path::PathBuf,
     sync::{Arc, atomic::Ordering, mpsc},
     thread,
     time::Duration,
@@ -20,8 +19,9 @@ use rustix::{
 };
 
 use crate::{
-    devices::{DeviceFilter, Devices},
+    collectors::{Common, NoFlags, Open, Opened},
     metrics::Collector,
+    privileges::{Privileged, Unprivileged},
 };
 
 pub mod dump_sync;
@@ -36,7 +36,7 @@ pub mod table;
 mod testing;
 pub mod transitions;
 
-use journal::{DroppedWhileDown, Journal};
+use journal::Journal;
 use monitor::{Monitor, Shared};
 use netlink::LinkSocket;
 use sysfs::Sysfs;
@@ -46,16 +46,30 @@ use table::Table;
 /// has all links. If somebody holds the RTNL lock, it comes later.
 const FIRST_DUMP: Duration = Duration::from_secs(2);
 
-/// What the link collector is told.
-pub struct Config {
-    /// Where sysfs(5) is mounted.
-    pub sysfs: PathBuf,
-    /// Which links are shown.
-    pub filter: DeviceFilter,
-    /// To be told which devices exist.
-    pub devices: Arc<Devices>,
-    /// Asked when a link is up again.
-    pub dropped_while_down: DroppedWhileDown,
+/// Opens a socket that hears of links. CAP_NET_ADMIN gives it a larger buffer, if it happens to be
+/// there.
+///
+/// # Errors
+///
+/// The kernel has no rtnetlink, or a sandbox forbids it.
+pub fn open(_: NoFlags, _: &Common, _: &Privileged) -> Open {
+    let socket = LinkSocket::open().context("cannot follow links")?;
+    Ok(Box::new(OpenedLinks { socket }))
+}
+
+struct OpenedLinks {
+    socket: LinkSocket,
+}
+
+impl Opened for OpenedLinks {
+    fn start(
+        self: Box<Self>,
+        common: &Common,
+        _: &Unprivileged,
+    ) -> anyhow::Result<Box<dyn Collector>> {
+        let collector = LinkCollector::start(self.socket, common).context("cannot follow links")?;
+        Ok(Box::new(collector))
+    }
 }
 
 /// Follows all links of the network namespace that it was started in, until it is dropped.
@@ -65,22 +79,18 @@ pub struct LinkCollector {
 }
 
 impl LinkCollector {
-    /// Begins to follow links by a socket that hears of them.
-    ///
-    /// # Errors
-    ///
-    /// The socket is of no use, or no thread can be had.
-    pub fn start(socket: LinkSocket, config: Config) -> anyhow::Result<Self> {
+    /// Fails if the socket is of no use, or no thread can be had.
+    fn start(socket: LinkSocket, common: &Common) -> anyhow::Result<Self> {
         let port = socket.port()?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .context("make an eventfd to stop with")?;
-        let shared = Arc::new(Shared::new(Table::new(config.filter)));
+        let shared = Arc::new(Shared::new(Table::new(common.filter.clone())));
         let (complete, first_dump) = mpsc::sync_channel(1);
         let monitor = Monitor {
             shared: Arc::clone(&shared),
-            devices: config.devices,
-            sysfs: Sysfs::new(&config.sysfs),
-            journal: Journal::new(config.dropped_while_down),
+            devices: Arc::clone(&common.devices),
+            sysfs: Sysfs::new(&common.sysfs),
+            journal: Journal::new(common.dropped_while_down.get().cloned()),
             stop: stop.try_clone().context("share the eventfd")?,
             complete: Some(complete),
         };

@@ -13,7 +13,16 @@ use procfs::process::{Process, Stat};
 use procfs::{FromRead, FromReadSI, KernelStats, LocalSystemInfo};
 use prometheus::proto::{MetricFamily, MetricType};
 
-use crate::metrics::{Collector, family, sample};
+use crate::{
+    collectors::{Common, NoFlags, Open, Opened},
+    metrics::{Collector, family, sample},
+    privileges::{Privileged, Unprivileged},
+};
+
+/// Needs no privilege, and always opens.
+pub fn open(_: NoFlags, common: &Common, _: &Privileged) -> Open {
+    Ok(Box::new(ProcessCollector::new(&common.procfs)))
+}
 
 /// Reads the exporter's own entry in procfs at each scrape.
 pub struct ProcessCollector {
@@ -40,6 +49,12 @@ impl ProcessCollector {
                 .with_context(|| cannot_read(&path))
         };
         self.boot_time_seconds.get_or_try_init(read).copied()
+    }
+}
+
+impl Opened for ProcessCollector {
+    fn start(self: Box<Self>, _: &Common, _: &Unprivileged) -> anyhow::Result<Box<dyn Collector>> {
+        Ok(self)
     }
 }
 

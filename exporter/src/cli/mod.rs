@@ -1,0 +1,161 @@
+//! The command line: commands, and the flags of each in a file of its own.
+//!
+//! The habits are node_exporter's: dots in long names, `--no-` to switch a collector off, and no
+//! flag needed at all. What a flag's value must be is checked here, so that a bad one stops the
+//! start and the rest of the program never meets it.
+
+use std::process::exit;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use once_cell::sync::Lazy;
+
+use crate::metrics::{REVISION, VERSION};
+
+mod serve;
+
+pub use serve::ServeArgs;
+
+/// The exit status for a command line that cannot be used, as getopt-style programs have it.
+pub const EXIT_USAGE: i32 = 2;
+
+static LONG_VERSION: Lazy<String> = Lazy::new(|| format!("{VERSION} (revision {REVISION})"));
+
+/// Prometheus exporter for the packets that the Linux kernel drops.
+#[derive(Parser)]
+#[command(
+    name = "netdrop-exporter",
+    version = LONG_VERSION.as_str(),
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+struct CommandLine {
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What the program is asked to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve metrics over HTTP; so do these options without a command.
+    Serve(ServeArgs),
+}
+
+impl Command {
+    /// The command line of this process. Prints help or version, or one line about a flag that
+    /// cannot be used, and exits.
+    pub fn parse_or_exit() -> Self {
+        parse(std::env::args_os()).unwrap_or_else(|error| {
+            if !error.use_stderr() {
+                error.exit();
+            }
+            eprintln!("netdrop-exporter: {}", one_line(&error.to_string()));
+            exit(EXIT_USAGE)
+        })
+    }
+}
+
+/// Every command and flag, for a manual.
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
+fn parse<W: Into<std::ffi::OsString> + Clone>(
+    words: impl IntoIterator<Item = W>,
+) -> Result<Command, clap::Error> {
+    let line = CommandLine::try_parse_from(words)?;
+    Ok(line.command.unwrap_or(Command::Serve(line.serve)))
+}
+
+/// The first paragraph of clap's text, which says what is wrong, and its tip for a misspelt flag.
+fn one_line(error: &str) -> String {
+    let wrong: Vec<&str> = error
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let similar = error
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("tip: "))
+        .find(|tip| tip.contains("similar"));
+    let tip = similar.unwrap_or("try --help");
+    let wrong = wrong.join(" ");
+    format!("{} ({tip})", wrong.trim_start_matches("error: "))
+}
+
+#[cfg(test)]
+mod testing {
+    use super::{Command, EXIT_USAGE, ServeArgs, one_line};
+
+    fn parse(flags: &[&str]) -> Result<ServeArgs, String> {
+        let words = ["netdrop-exporter"].iter().chain(flags);
+        match super::parse(words) {
+            Ok(Command::Serve(args)) => Ok(args),
+            Err(error) => {
+                assert_eq!(error.exit_code(), EXIT_USAGE);
+                Err(one_line(&error.to_string()))
+            }
+        }
+    }
+
+    pub(super) fn accepted(flags: &[&str]) -> ServeArgs {
+        parse(flags).expect("good flags")
+    }
+
+    pub(super) fn refused(flags: &[&str]) -> String {
+        let Err(line) = parse(flags) else {
+            unreachable!("accepted: {flags:?}")
+        };
+        assert!(!line.contains('\n'), "{line}");
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use log::LevelFilter;
+
+    use super::{
+        testing::{accepted, refused},
+        *,
+    };
+
+    #[test]
+    fn the_command_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn unknown_levels_and_flags_are_refused_with_what_there_is() {
+        assert_eq!(
+            accepted(&["--log.level=trace"]).log_level,
+            LevelFilter::Trace
+        );
+        assert!(refused(&["--log.level=off"]).contains("[possible values: error, warn"));
+        let line = refused(&["--web.listen-adress=:1"]);
+        assert!(line.contains("'--web.listen-address'"), "{line}");
+        refused(&["stray"]);
+    }
+
+    #[test]
+    fn the_version_has_the_revision() {
+        let Err(error) = parse(["netdrop-exporter", "--version"]) else {
+            unreachable!("it is printed")
+        };
+        assert_eq!(error.exit_code(), 0);
+        assert_eq!(
+            error.to_string(),
+            format!("netdrop-exporter {VERSION} (revision {REVISION})\n")
+        );
+    }
+
+    #[test]
+    fn the_daemon_is_the_default_command() {
+        let Command::Serve(bare) = parse(["netdrop-exporter", "--path.sysfs=/x"]).expect("flags");
+        let Command::Serve(named) =
+            parse(["netdrop-exporter", "serve", "--path.sysfs=/x"]).expect("flags");
+        assert_eq!(bare.sysfs, named.sysfs);
+        assert!(parse(["netdrop-exporter", "--path.sysfs=/x", "serve"]).is_err());
+    }
+}

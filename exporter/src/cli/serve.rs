@@ -1,0 +1,207 @@
+//! The flags of the daemon.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use log::LevelFilter;
+use once_cell::sync::OnceCell;
+
+use crate::collectors::{self, Common};
+use crate::devices::{DeviceFilter, DevicePattern, Devices};
+use crate::web::{HEALTHY_PATH, ListenAddress, READY_PATH};
+
+/// Serve metrics over HTTP (the default).
+#[derive(clap::Args)]
+pub struct ServeArgs {
+    /// Address to serve on: `:PORT` for all addresses of the host, `HOST:PORT` or `[IPV6]:PORT`;
+    /// repeatable.
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        default_value = ":10095"
+    )]
+    pub listen_addresses: Vec<ListenAddress>,
+
+    /// Path of the metrics; `/` leaves out the landing page.
+    #[arg(
+        long = "web.telemetry-path",
+        value_name = "PATH",
+        default_value = "/metrics",
+        value_parser = telemetry_path
+    )]
+    pub telemetry_path: String,
+
+    /// Which collectors run, and their own flags.
+    #[command(flatten)]
+    pub collectors: collectors::Flags,
+
+    /// Serve only devices whose whole name matches this regular expression; the drops of others get
+    /// `device="other"`. It matches bytes: write one that is not UTF-8 as in labels, `\xb9`.
+    #[arg(
+        long = "collector.link.device-include",
+        value_name = "REGEX",
+        conflicts_with = "device_exclude",
+        value_parser = DevicePattern::new
+    )]
+    pub device_include: Option<DevicePattern>,
+
+    /// Serve all devices but those whose whole name matches this regular expression of bytes.
+    #[arg(
+        long = "collector.link.device-exclude",
+        value_name = "REGEX",
+        value_parser = DevicePattern::new
+    )]
+    pub device_exclude: Option<DevicePattern>,
+
+    /// Where procfs is mounted.
+    #[arg(
+        long = "path.procfs",
+        value_name = "DIRECTORY",
+        default_value = "/proc"
+    )]
+    pub procfs: PathBuf,
+
+    /// Where sysfs is mounted.
+    #[arg(long = "path.sysfs", value_name = "DIRECTORY", default_value = "/sys")]
+    pub sysfs: PathBuf,
+
+    /// The least severe messages to log.
+    #[arg(
+        long = "log.level",
+        value_name = "LEVEL",
+        default_value = "info",
+        value_parser = PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])
+            .try_map(|level| level.parse::<LevelFilter>())
+    )]
+    pub log_level: LevelFilter,
+}
+
+impl ServeArgs {
+    /// What all collectors may use.
+    pub fn common(&self) -> Common {
+        Common {
+            procfs: self.procfs.clone(),
+            sysfs: self.sysfs.clone(),
+            filter: self.device_filter(),
+            devices: Arc::new(Devices::open(&self.procfs)),
+            dropped_while_down: OnceCell::new(),
+        }
+    }
+
+    /// Which devices are to be shown.
+    fn device_filter(&self) -> DeviceFilter {
+        match (&self.device_include, &self.device_exclude) {
+            (Some(include), _) => DeviceFilter::Include(include.clone()),
+            (None, Some(exclude)) => DeviceFilter::Exclude(exclude.clone()),
+            (None, None) => DeviceFilter::All,
+        }
+    }
+}
+
+fn telemetry_path(path: &str) -> anyhow::Result<String> {
+    ensure!(path.starts_with('/'), "it must begin with /");
+    ensure!(
+        path != HEALTHY_PATH && path != READY_PATH,
+        "the path is taken"
+    );
+    // What cannot be in the path of a URI (RFC 3986, section 3.3) could never be asked for.
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@%".contains(c);
+    if let Some(c) = path.chars().find(|&c| !is_path(c)) {
+        bail!("{c:?} cannot be in a path");
+    }
+    path.parse::<hyper::Uri>().context("it is not a path")?;
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::{accepted, refused};
+
+    #[test]
+    fn no_flag_is_needed() {
+        let args = accepted(&[]);
+        let addresses: Vec<String> = args
+            .listen_addresses
+            .iter()
+            .map(|a| a.to_string())
+            .collect();
+        assert_eq!(addresses, [":10095"]);
+        assert_eq!(args.telemetry_path, "/metrics");
+        assert_eq!(args.collectors.switched_on(), ["drops", "link", "process"]);
+        assert!(args.device_include.is_none() && args.device_exclude.is_none());
+        assert_eq!(args.procfs, PathBuf::from("/proc"));
+        assert_eq!(args.sysfs, PathBuf::from("/sys"));
+        assert_eq!(args.log_level, LevelFilter::Info);
+    }
+
+    #[test]
+    fn listen_addresses_replace_the_default_and_repeat() {
+        let args = accepted(&[
+            "--web.listen-address=127.0.0.1:0",
+            "--web.listen-address",
+            "[::1]:9",
+        ]);
+        let addresses: Vec<String> = args
+            .listen_addresses
+            .iter()
+            .map(|a| a.to_string())
+            .collect();
+        assert_eq!(addresses, ["127.0.0.1:0", "[::1]:9"]);
+        assert!(refused(&["--web.listen-address=10095"]).contains("the port is missing"));
+    }
+
+    #[test]
+    fn the_telemetry_path_is_a_free_path() {
+        assert_eq!(
+            accepted(&["--web.telemetry-path=/"]).telemetry_path,
+            "/",
+            "then there is no landing page"
+        );
+        for path in [
+            "",
+            "metrics",
+            "/-/healthy",
+            "/-/ready",
+            "/a?b",
+            "/a#b",
+            "/a b",
+            "/ä",
+        ] {
+            refused(&["--web.telemetry-path", path]);
+        }
+    }
+
+    #[test]
+    fn device_patterns_match_whole_names() {
+        let args = accepted(&[r"--collector.link.device-include=eth\d+|(?i:veth.*)"]);
+        let pattern = args.device_include.expect("the flag");
+        for name in ["eth0", "eth12", "VETH", "veth1"] {
+            assert!(pattern.matches(name), "{name}");
+        }
+        for name in ["eth", "xeth0", "eth0.5", "eth0\n"] {
+            assert!(!pattern.matches(name), "{name}");
+        }
+        assert!(pattern.matches(b"veth\xff"), "names need not be UTF-8");
+    }
+
+    #[test]
+    fn bad_device_patterns_are_refused_in_one_line() {
+        for expression in ["[", "a)|(b", "", r"\p{Greek}"] {
+            refused(&["--collector.link.device-exclude", expression]);
+        }
+        let line = refused(&["--collector.link.device-exclude=["]);
+        assert!(line.contains("unclosed character class"), "{line}");
+    }
+
+    #[test]
+    fn include_and_exclude_exclude_each_other() {
+        let line = refused(&[
+            "--collector.link.device-include=a",
+            "--collector.link.device-exclude=b",
+        ]);
+        assert!(line.contains("cannot be used with"), "{line}");
+    }
+}

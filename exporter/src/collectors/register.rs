@@ -1,0 +1,162 @@
+//! What a line of the register is: a collector's name, its default, its help, and how it opens.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{ArgAction, ArgMatches, Args, Command};
+use once_cell::sync::OnceCell;
+
+use crate::{
+    devices::{DeviceFilter, Devices},
+    kernel::name::Name,
+    metrics::Collector,
+    privileges::{Privileged, Unprivileged},
+};
+
+/// What every collector may use.
+pub struct Common {
+    /// Where proc(5) is mounted.
+    pub procfs: PathBuf,
+    /// Where sysfs(5) is mounted.
+    pub sysfs: PathBuf,
+    /// Which devices get series of their own.
+    pub filter: DeviceFilter,
+    /// The devices of the exporter's own network namespace.
+    pub devices: Arc<Devices>,
+    /// Set by the collector `drops`, asked by `link`.
+    pub dropped_while_down: OnceCell<DroppedWhileDown>,
+}
+
+/// Tells how many packets were dropped so far while this device's link was down, if that is known.
+pub type DroppedWhileDown = Arc<dyn Fn(&Name) -> Option<u64> + Send + Sync>;
+
+/// A collector that holds everything it needs privileges for, and has no thread yet.
+pub trait Opened {
+    /// Whether it can go on with the capabilities that this thread has now.
+    fn works_now(&self) -> bool {
+        true
+    }
+
+    /// Begins to collect. Called within the event loop.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, and how to get it.
+    fn start(
+        self: Box<Self>,
+        common: &Common,
+        proof: &Unprivileged,
+    ) -> anyhow::Result<Box<dyn Collector>>;
+}
+
+/// What opening a collector gives.
+pub type Open = anyhow::Result<Box<dyn Opened>>;
+
+/// For a collector without flags of its own.
+#[derive(Args)]
+#[group(skip)]
+pub struct NoFlags {}
+
+/// When a collector runs, and whether a flag `--[no-]collector.NAME` has a say in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Runs {
+    /// Always; there is no flag.
+    Always,
+    /// Unless it is switched off.
+    ByDefault,
+    /// Always, for the others need it; switched off, it is not shown. The text tells users why.
+    AlwaysShownByDefault(&'static str),
+}
+
+/// A line of the register.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) runs: Runs,
+    /// What it does, for the help: "count dropped packets".
+    purpose: &'static str,
+    add_flags: fn(Command) -> Command,
+    parse: Box<dyn Fn(&ArgMatches) -> Result<OpenWithFlags, clap::Error>>,
+}
+
+type OpenWithFlags = Box<dyn FnOnce(&Common, &Privileged) -> Open>;
+
+impl Entry {
+    /// Enters the collector that `open` opens. Its own flags are `F`.
+    pub(super) fn new<F: Args + 'static>(
+        name: &'static str,
+        runs: Runs,
+        purpose: &'static str,
+        open: fn(F, &Common, &Privileged) -> Open,
+    ) -> Self {
+        Self {
+            name,
+            runs,
+            purpose,
+            add_flags: F::augment_args,
+            parse: Box::new(move |matches| {
+                let flags = F::from_arg_matches(matches)?;
+                Ok(Box::new(move |common, privileged| {
+                    open(flags, common, privileged)
+                }))
+            }),
+        }
+    }
+
+    /// Adds `--no-collector.NAME`, `--collector.NAME` and the collector's own flags.
+    pub(super) fn augment(&self, command: Command) -> Command {
+        let (on, off) = (self.switch_on(), self.switch_off());
+        let command = match self.runs {
+            Runs::Always => command,
+            Runs::ByDefault => command.args(switches(on, off, self.purpose, "")),
+            Runs::AlwaysShownByDefault(note) => command.args(switches(on, off, self.purpose, note)),
+        };
+        (self.add_flags)(command)
+    }
+
+    /// What the flags say about this collector.
+    pub(super) fn choose(self, matches: &ArgMatches) -> Result<Chosen, clap::Error> {
+        let open = (self.parse)(matches)?;
+        let is_on = self.runs == Runs::Always || !matches.get_flag(&self.switch_off());
+        Ok(Chosen {
+            name: self.name,
+            runs: self.runs,
+            is_on,
+            open,
+        })
+    }
+
+    fn switch_on(&self) -> String {
+        format!("collector.{}", self.name)
+    }
+
+    fn switch_off(&self) -> String {
+        format!("no-collector.{}", self.name)
+    }
+}
+
+/// A collector as the command line wants it.
+pub(super) struct Chosen {
+    pub(super) name: &'static str,
+    pub(super) runs: Runs,
+    pub(super) is_on: bool,
+    pub(super) open: OpenWithFlags,
+}
+
+/// A pair of flags of which the last one wins.
+fn switches(on: String, off: String, purpose: &str, note: &str) -> [clap::Arg; 2] {
+    let mut purpose = purpose.to_owned();
+    let not = format!("Do not {purpose}{note}");
+    purpose[..1].make_ascii_uppercase();
+    [
+        clap::Arg::new(off.clone())
+            .long(off.clone())
+            .action(ArgAction::SetTrue)
+            .overrides_with(on.clone())
+            .help(not),
+        clap::Arg::new(on.clone())
+            .long(on)
+            .action(ArgAction::SetTrue)
+            .overrides_with(off)
+            .help(format!("{purpose} (the default)")),
+    ]
+}
