@@ -68,6 +68,16 @@ pub fn family(
     family
 }
 
+/// A family of counters, as [`family`].
+pub fn counter(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
+    family(name, help, MetricType::COUNTER, samples)
+}
+
+/// A family of gauges, as [`family`].
+pub fn gauge(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
+    family(name, help, MetricType::GAUGE, samples)
+}
+
 /// One series of a counter or gauge family, with its labels as (name, value).
 ///
 /// Counters of packets and bytes are integers in an `f64`, as everywhere in Prometheus: exact up
@@ -264,5 +274,7 @@ fn label((name, value): &(&str, &str)) -> LabelPair {
     pair
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,39 +1,61 @@
-//! The drop collector's state as metric families.
+//! What the drop collector knows at a scrape, as metric families. Pure.
 
-use prometheus::proto::{Metric, MetricFamily, MetricType};
+use prometheus::proto::{Metric, MetricFamily};
 
-use super::{DropCollector, State, series::Tally};
-use crate::metrics::{family, sample};
+use super::{
+    drain::UnattributedPackets,
+    program::RunStats,
+    series::{Series, Tally},
+};
+use crate::metrics::{counter, gauge, sample};
 
-/// Appends everything that the drop collector serves.
-pub(super) fn append(state: &State, collector: &DropCollector, families: &mut Vec<MetricFamily>) {
-    families.extend([dropped_packets(state), categories(state), link_down(state)]);
-    if collector.bytes {
-        families.push(dropped_bytes(state));
-    }
-    families.extend([unattributed(state), reasons(state)]);
-    families.extend(map_fill(state, collector.max_entries));
-    families.extend(run_stats(state));
+/// What there is to serve.
+pub(super) struct Snapshot<'a> {
+    pub(super) series: &'a Series,
+    pub(super) unattributed: UnattributedPackets,
+    pub(super) run_stats: RunStats,
+    /// Keys in the fullest drain since the last scrape.
+    pub(super) fullest: usize,
+    /// Elements in each of the kernel's maps.
+    pub(super) max_entries: u32,
+    /// Whether bytes are served, too.
+    pub(super) bytes: bool,
 }
 
-fn dropped_packets(state: &State) -> MetricFamily {
+/// Appends everything that the drop collector serves.
+pub(super) fn append(snapshot: &Snapshot<'_>, families: &mut Vec<MetricFamily>) {
+    let series = snapshot.series;
+    families.extend([
+        dropped_packets(series),
+        categories(series),
+        link_down(series),
+    ]);
+    if snapshot.bytes {
+        families.push(dropped_bytes(series));
+    }
+    families.extend([unattributed(snapshot), reasons(series)]);
+    families.extend(map_fill(snapshot.fullest, snapshot.max_entries));
+    families.extend(run_stats(snapshot.run_stats));
+}
+
+fn dropped_packets(series: &Series) -> MetricFamily {
     counter(
         "netdrop_dropped_packets_total",
         "Packets (skbs) that the kernel freed as dropped.",
-        by_labels(state, |tally| tally.packets),
+        by_labels(series, |tally| tally.packets),
     )
 }
 
-fn dropped_bytes(state: &State) -> MetricFamily {
+fn dropped_bytes(series: &Series) -> MetricFamily {
     counter(
         "netdrop_dropped_bytes_total",
         "Length of the packets that the kernel freed as dropped, at the point of the drop.",
-        by_labels(state, |tally| tally.bytes),
+        by_labels(series, |tally| tally.bytes),
     )
 }
 
-fn by_labels(state: &State, value: impl Fn(Tally) -> u64) -> impl Iterator<Item = Metric> {
-    state.series.drops().map(move |(labels, tally)| {
+fn by_labels(series: &Series, value: impl Fn(Tally) -> u64) -> impl Iterator<Item = Metric> {
+    series.drops().map(move |(labels, tally)| {
         let labels = [
             ("device", &*labels.device.label()),
             ("function", &*labels.function),
@@ -45,22 +67,22 @@ fn by_labels(state: &State, value: impl Fn(Tally) -> u64) -> impl Iterator<Item 
     })
 }
 
-fn categories(state: &State) -> MetricFamily {
+fn categories(series: &Series) -> MetricFamily {
     counter(
         "netdrop_category_dropped_packets_total",
         "All dropped packets by category. With the unattributed ones these are the drops since \
          start, exactly.",
-        state.series.categories().map(|(category, packets)| {
+        series.categories().map(|(category, packets)| {
             sample(&[("category", category.as_str())], as_float(packets))
         }),
     )
 }
 
-fn link_down(state: &State) -> MetricFamily {
+fn link_down(series: &Series) -> MetricFamily {
     counter(
         "netdrop_link_down_dropped_packets_total",
         "Packets dropped while their device had no carrier or was down.",
-        state.series.link_down().map(|(labels, packets)| {
+        series.link_down().map(|(labels, packets)| {
             let labels = [
                 ("device", &*labels.device.label()),
                 ("link", labels.link),
@@ -71,43 +93,38 @@ fn link_down(state: &State) -> MetricFamily {
     )
 }
 
-fn unattributed(state: &State) -> MetricFamily {
-    let nested = state.unattributed.busy + state.run_stats.recursion_misses;
+fn unattributed(snapshot: &Snapshot<'_>) -> MetricFamily {
+    let nested = snapshot.unattributed.busy + snapshot.run_stats.recursion_misses;
     counter(
         "netdrop_unattributed_packets_total",
         "Dropped packets that were counted without reason, function, state and device.",
         [
-            ("map_full", state.unattributed.map_full),
+            ("map_full", snapshot.unattributed.map_full),
             ("nested", nested),
         ]
         .map(|(cause, packets)| sample(&[("cause", cause)], as_float(packets))),
     )
 }
 
-fn reasons(state: &State) -> MetricFamily {
-    family(
+fn reasons(series: &Series) -> MetricFamily {
+    gauge(
         "netdrop_reason_info",
         "The category of each reason that has a series; 1.",
-        MetricType::GAUGE,
-        state
-            .series
-            .reasons()
-            .into_iter()
-            .map(|(reason, category)| {
-                sample(&[("category", category.as_str()), ("reason", reason)], 1.0)
-            }),
+        series.reasons().into_iter().map(|(reason, category)| {
+            sample(&[("category", category.as_str()), ("reason", reason)], 1.0)
+        }),
     )
 }
 
-fn map_fill(state: &State, max_entries: u32) -> [MetricFamily; 2] {
-    let gauge = |name, help, value| family(name, help, MetricType::GAUGE, [sample(&[], value)]);
+fn map_fill(fullest: usize, max_entries: u32) -> [MetricFamily; 2] {
+    let single = |name, help, value| gauge(name, help, [sample(&[], value)]);
     [
-        gauge(
+        single(
             "netdrop_drop_map_entries",
             "Elements in the kernel's map of drops, in the fullest drain since the last scrape.",
-            as_float(state.fullest as u64),
+            as_float(fullest as u64),
         ),
-        gauge(
+        single(
             "netdrop_drop_map_capacity",
             "Elements that the kernel's map of drops can hold.",
             f64::from(max_entries),
@@ -116,29 +133,81 @@ fn map_fill(state: &State, max_entries: u32) -> [MetricFamily; 2] {
 }
 
 /// Nothing unless the kernel keeps statistics of BPF programs (`kernel.bpf_stats_enabled`).
-fn run_stats(state: &State) -> Vec<MetricFamily> {
-    if state.run_stats.runs == 0 {
+fn run_stats(run_stats: RunStats) -> Vec<MetricFamily> {
+    if run_stats.runs == 0 {
         return Vec::new();
     }
     vec![
         counter(
             "netdrop_bpf_runs_total",
             "Runs of the BPF program while the kernel counted them.",
-            [sample(&[], as_float(state.run_stats.runs))],
+            [sample(&[], as_float(run_stats.runs))],
         ),
         counter(
             "netdrop_bpf_run_seconds_total",
             "Time that those runs took.",
-            [sample(&[], state.run_stats.run_time.as_secs_f64())],
+            [sample(&[], run_stats.run_time.as_secs_f64())],
         ),
     ]
-}
-
-fn counter(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
-    family(name, help, MetricType::COUNTER, samples)
 }
 
 /// Prometheus counts in floating point, which is exact up to 2^53.
 fn as_float(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use netdrop_ebpf::Link;
+
+    use super::*;
+    use crate::{
+        collectors::drops::series::{Drops, Labels},
+        kernel::{netns::HOST, reasons::category},
+        metrics::testing::assert_golden,
+    };
+
+    fn drops(reason: &str, device: &str, state: &'static str, link: Link) -> Drops {
+        Drops {
+            labels: Labels {
+                reason: reason.into(),
+                function: "__dev_queue_xmit".into(),
+                state,
+                device: device.into(),
+                netns: HOST.into(),
+            },
+            category: category(reason),
+            link,
+            packets: 5,
+            bytes: 330,
+        }
+    }
+
+    #[test]
+    fn an_outage_is_served_as_in_the_golden_page() {
+        let mut series = Series::new(10);
+        series.add(drops("QDISC_DROP", "eth0", "SYN_SENT", Link::NoCarrier));
+        series.add(drops("QDISC_DROP", "eth0", "ESTABLISHED", Link::NoCarrier));
+        series.add(drops("0x0003002a", "eth1", "", Link::Up));
+        let snapshot = Snapshot {
+            series: &series,
+            unattributed: UnattributedPackets {
+                map_full: 2,
+                busy: 1,
+            },
+            run_stats: RunStats {
+                recursion_misses: 3,
+                runs: 12,
+                run_time: Duration::from_nanos(1500),
+            },
+            fullest: 3,
+            max_entries: 4096,
+            bytes: true,
+        };
+        let mut families = Vec::new();
+        append(&snapshot, &mut families);
+        assert_golden("drops", families);
+    }
 }

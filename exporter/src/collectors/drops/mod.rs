@@ -35,6 +35,7 @@ pub mod sys;
 
 use device_names::DeviceNames;
 use drain::{Drain, UnattributedPackets};
+use families::Snapshot;
 use flags::Flags;
 use program::{Attached, Kernel, RunStats};
 use resolve::{Names, Resolver};
@@ -156,7 +157,15 @@ impl Collector for Arc<DropCollector> {
     fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
         let mut state = self.lock();
         let drained = state.drain(&self.procfs);
-        families::append(&state, self, families);
+        let snapshot = Snapshot {
+            series: &state.series,
+            unattributed: state.unattributed,
+            run_stats: state.run_stats,
+            fullest: state.fullest,
+            max_entries: self.max_entries,
+            bytes: self.bytes,
+        };
+        families::append(&snapshot, families);
         state.fullest = 0;
         drained
     }

@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::proto::{Metric, MetricFamily, MetricType};
+use prometheus::proto::{Metric, MetricFamily};
 
 use super::{
     message::{Admin, Carrier},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     kernel::name::Name,
-    metrics::{family, sample},
+    metrics::{counter, gauge, sample},
 };
 
 /// Appends the families of all links.
@@ -155,14 +155,6 @@ fn per_device(rows: &[Row], value: impl Fn(&Row) -> f64) -> impl Iterator<Item =
         .map(move |row| sample(&[("device", &*row.link.name.label())], value(row)))
 }
 
-fn gauge(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
-    family(name, help, MetricType::GAUGE, samples)
-}
-
-fn counter(name: &str, help: &str, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
-    family(name, help, MetricType::COUNTER, samples)
-}
-
 /// Empty without a name.
 fn label(name: Option<&Name>) -> Cow<'_, str> {
     name.map(Name::label).unwrap_or_default()
@@ -175,4 +167,63 @@ fn flag(is_set: bool) -> f64 {
 fn seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        collectors::link::{
+            message::{Link, OperState},
+            sysfs::{Facts, Role},
+            testing::link,
+            transitions::{PerTransition, Transition},
+        },
+        metrics::testing::assert_golden,
+    };
+
+    fn row(link: Link) -> Row {
+        Row {
+            link,
+            facts: None,
+            lower: None,
+            master: None,
+            transitions: PerTransition::default(),
+            last: PerTransition::default(),
+        }
+    }
+
+    #[test]
+    fn links_are_served_as_in_the_golden_page() {
+        let mut port = row(Link {
+            carrier: Carrier::Off,
+            operstate: OperState(2),
+            carrier_downs: 2,
+            ..link(2, "eth0")
+        });
+        port.facts = Some(Facts {
+            driver: "mlx5_core".into(),
+            physical: true,
+            role: Role::Port,
+        });
+        port.master = Some("bond0".into());
+        *port.transitions.get_mut(Transition::CarrierDown) = 1;
+        *port.last.get_mut(Transition::CarrierDown) =
+            Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
+        let mut container = row(Link {
+            admin: Admin::Down,
+            carrier: Carrier::Off,
+            operstate: OperState(200),
+            kind: "veth".into(),
+            ..link(3, "a\"b\\c")
+        });
+        container.lower = Some("eth0".into());
+
+        let mut families = Vec::new();
+        append(&[port, container], &mut families);
+        append_losses(1, 2, &mut families);
+        assert_golden("links", families);
+    }
 }
