@@ -1,36 +1,40 @@
 #!/usr/bin/env bash
 # Runs the tests, and first installs what they need (on Debian 12, as root).
 #
-#   tests/run.sh             all stages, in about 40 minutes on two cores
-#   tests/run.sh STAGE...    some of them, and what they need
-#   tests/run.sh --list      their names, budgets and what they do
+#   tests/run.sh             what this machine itself can run
+#   tests/run.sh all         also the packages, other kernels in QEMU, and a whole Debian
+#   tests/run.sh STAGE...    some stages, and those they need
+#   tests/run.sh --list      the stages, how long each takes on two cores, and what it does
 #
 # Ends with the line "N passed, N failed", counted in stages; exit 1 if any failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# name, budget in seconds (twice what it takes or more, so that only a stage that hangs exceeds it), stages that must have passed before, what it does. In the order they run.
+# name, seconds it takes on two cores beside the others, stages that must have passed before, what it does. In the order
+# they start. A stage that takes three times as long hangs, and is ended.
 stages=(
-    'tools      | 900  |             | installs what the other stages need; does nothing when all is there'
-    'format     | 30   |             | cargo fmt --check'
-    'clippy     | 240  |             | lints of the workspace, and of the BPF program for its own target'
-    'unit       | 300  |             | unit tests; needs no root'
-    'build      | 300  |             | release binary, with the committed BPF object'
-    'bpf        | 180  | tools       | the committed BPF object is what its sources give'
-    'reasons    | 150  | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
-    'packages   | 2400 | tools       | both packages, the images and the manifests: built from source, looked into, installed'
-    'e2e        | 900  | tools build | the exporter on this kernel, as root, in network namespaces of its own'
-    'bench      | 600  | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
-    'pages      | 1500 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
-    'again      | 2400 | packages    | a second build of the packages, elsewhere, gives the same bytes'
-    'alerts     | 600  | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
-    'dashboards | 600  | tools build | dashboards: their rules and types, on live data, with a thousand hosts, as pictures'
-    'kernels    | 1800 | tools       | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
-    'vm         | 900  | packages    | the package on a Debian with systemd, in an emulated machine whose cable is pulled'
+    'tools      | 220 |             | installs what the other stages need; does nothing when all is there'
+    'packages   | 700 | tools       | both packages, the images and the manifests: built from source, looked into, installed'
+    'alerts     | 200 | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
+    'format     | 5   |             | cargo fmt --check'
+    'clippy     | 80  |             | lints of the workspace, and of the BPF program for its own target'
+    'unit       | 100 |             | unit tests; needs no root'
+    'build      | 100 |             | release binary, with the committed BPF object'
+    'pages      | 400 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
+    'bpf        | 40  | tools       | the committed BPF object is what its sources give'
+    'reasons    | 40  | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
+    'e2e        | 300 | tools build | the exporter on this kernel, as root, in network namespaces of its own'
+    'dashboards | 140 | tools build | dashboards: their rules and types, on live data, with a thousand hosts, as pictures'
+    'bench      | 150 | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
+    'again      | 400 | packages    | a second build of the packages, elsewhere, gives the same bytes'
+    'kernels    | 540 | tools       | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
+    'vm         | 340 | packages    | the package on a Debian with systemd, in an emulated machine whose cable is pulled'
 )
 
-# Stages that mostly wait, or give way to others: they run beside those that come after them.
-beside=' packages pages again '
+# Only run by `all`, or by name.
+only_all=' packages pages again kernels vm '
+# Stages that mostly wait, need one processor, or give way to others: they run beside those that come after them.
+beside=' packages alerts pages again '
 # Measures what it costs, so nothing runs beside it.
 alone=' bench '
 
@@ -100,7 +104,7 @@ stage_bpf() {
         # No proof by comparison with these tools, so the fresh object must count exactly itself.
         require_root
         NETDROP_BPF=source cargo build --release --package netdrop-exporter
-        NETDROP_BPF=source end_to_end exact
+        NETDROP_BPF=source end_to_end exact_counts::
         return
     fi
     return $status
@@ -124,6 +128,10 @@ stage_reasons() {
 
 stage_e2e() {
     require_root
+    if compgen -G 'tests/tests/*.rs'; then
+        echo "this stage does not run these: they belong into tests/tests/e2e"
+        return 1
+    fi
     end_to_end
 }
 
@@ -140,8 +148,7 @@ stage_alerts() {
 stage_pages() {
     require_root
     # All at the same time, because they wait.
-    PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter NETDROP_TEST_TOOLS=$tools \
-        cargo test --package netdrop-tests --test pages -- --ignored --nocapture --test-threads=16
+    cargo_tests pages --ignored --nocapture --test-threads=16
 }
 
 stage_dashboards() {
@@ -172,27 +179,25 @@ stage_bench() {
     require_root
     cargo_bpf build --profile bpf --bin baseline
     NETDROP_BENCH_OBJECT=$target/bpf/bpfel-unknown-none/bpf/baseline \
-        cargo test --package netdrop-tests --test cost -- --ignored --nocapture
-    NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter \
         NETDROP_NODE_EXPORTER=$tools/prometheus-node-exporter \
-        cargo test --package netdrop-tests --test link_cost -- --ignored --nocapture --test-threads=1
+        cargo_tests bench --ignored --nocapture --test-threads=1
 }
 
-# The benchmarks, the pages and the dashboards have stages of their own.
-benchmarks=(--skip the_program_costs --skip bench_ --skip page_ --skip dashboards_)
-# What needs modules runs on kernels that have them.
-elsewhere=(--skip links_of_every_kind --skip a_bond_has_carrier --skip netem --skip reasons_of_a_module)
+# cargo_tests TARGET [OPTION...]: the tests of one target in tests/tests/, with what they need.
+cargo_tests() {
+    PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter NETDROP_TEST_TOOLS=$tools \
+        cargo test --package netdrop-tests --test "$1" -- "${@:2}"
+}
 
 # end_to_end [FILTER]: the end-to-end tests, or those with FILTER in their names.
 end_to_end() {
-    local run=(cargo test --no-fail-fast --package netdrop-tests "$@" --)
     # A filter that no longer matches anything must not pass for a success.
-    if [ "$("${run[@]}" --list | grep -c ': test$')" -eq 0 ]; then
+    if [ "$(cargo_tests e2e --list "$@" | grep -c ': test$')" -eq 0 ]; then
         echo "there is no such end-to-end test: $*"
         return 1
     fi
-    PATH=$tools:$PATH NETDROP_EXPORTER_BIN=$target/release/netdrop-exporter NETDROP_TEST_TOOLS=$tools \
-        "${run[@]}" --include-ignored --test-threads=1 "${benchmarks[@]}" "${elsewhere[@]}"
+    # What needs modules runs on kernels that have them.
+    cargo_tests e2e "$@" --include-ignored --test-threads=1 --skip modules::
 }
 
 lint_bpf() {
@@ -244,11 +249,15 @@ require_root() {
 }
 
 main() {
+    local chosen=("$@")
     case "${1:-}" in
         --list) list; exit ;;
         --stage) "stage_$2"; exit ;;
         -*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
+        '') mapfile -t chosen < <(names | grep -vxF "${only_all// /$'\n'}") ;;
+        all) mapfile -t chosen < <(names) ;;
     esac
+    set -- "${chosen[@]}"
     check_names "$@"
     stop_with_jobs
     local passed=0 failed=0 ran=' ' good=' ' row name need
@@ -302,7 +311,7 @@ count() {
 # run_stage ROW: uses the names that main gathered in `ran` and `good`.
 run_stage() {
     local name budget need status=0 begin=$SECONDS
-    name=$(column 1 "$1") budget=$(column 2 "$1")
+    name=$(column 1 "$1") budget=$((3 * $(column 2 "$1") + 60))
     printf '\n=== stage %s: %s ===\n' "$name" "$(column 4 "$1")"
     for need in $(column 3 "$1"); do
         if [[ $ran == *" $need "* && $good != *" $need "* ]]; then
@@ -331,9 +340,6 @@ stop_with_jobs() {
 wanted() {
     local name=$1 row chosen
     shift
-    if [ $# -eq 0 ]; then
-        return
-    fi
     for chosen in "$@"; do
         row=$(row_of "$chosen")
         if [[ " $chosen $(column 3 "$row") " == *" $name "* ]]; then
@@ -367,10 +373,19 @@ column() {
     echo "$2" | cut -d'|' -f"$1" | xargs
 }
 
-list() {
+names() {
     local row
     for row in "${stages[@]}"; do
-        printf '%-10s %4s s  %s\n' "$(column 1 "$row")" "$(column 2 "$row")" "$(column 4 "$row")"
+        column 1 "$row"
+    done
+}
+
+list() {
+    local row name
+    for row in "${stages[@]}"; do
+        name=$(column 1 "$row")
+        printf '%-10s %4s s  %s%s\n' "$name" "$(column 2 "$row")" "$(column 4 "$row")" \
+            "$([[ $only_all != *" $name "* ]] || echo ' (all)')"
     done
 }
 

@@ -63,10 +63,9 @@ provide() {
 
 # build ARCHITECTURE: the exporter as it is shipped, and the checks, as $work/for-<architecture>/built.
 build() {
-    local architecture=$1 built=$work/for-$1/built checks strip=strip messages=$work/for-$1/messages.json
-    mapfile -t checks < <(awk '!/^#/ && NF { print "--test=" $1 }' $here/checks.list | sort -u)
-    checks=(--quiet --locked --package netdrop-tests "${checks[@]}" --no-run --message-format=json)
-    rm -rf "$built" && mkdir -p "$built/checks"
+    local architecture=$1 built=$work/for-$1/built strip=strip messages=$work/for-$1/messages.json
+    local checks=(--quiet --locked --package netdrop-tests --test e2e --no-run --message-format=json)
+    rm -rf "$built" && mkdir -p "$built"
     cp "$(packaging/binary.sh "$architecture")" "$built/"
     if [ "$architecture" = arm64 ]; then
         strip=aarch64-linux-gnu-strip
@@ -79,10 +78,7 @@ build() {
     else
         cargo test "${checks[@]}" >"$messages"
     fi
-    local file
-    for file in $(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$messages"); do
-        $strip -o "$built/checks/$(basename "${file%-*}")" "$file"
-    done
+    $strip -o "$built/e2e" "$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$messages")"
 }
 
 # Rust's standard library for arm64 as $work/library-arm64, of the version of this machine's compiler, from where that

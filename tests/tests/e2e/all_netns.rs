@@ -1,0 +1,190 @@
+//! With `--collector.drops.all-netns` each namespace has its name, or its inode, and devices have theirs.
+
+use std::thread;
+
+use netdrop_tests::churn::{Alias, mortal_veth};
+use netdrop_tests::netns::Handle;
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Exporter, Flood, Ledger, Metrics, Namespace, Room, Witness, send, wait_until};
+
+const DROPPED: &str = "netdrop_dropped_packets_total";
+const FLAG: &str = "--collector.drops.all-netns";
+/// `ip netns exec` is how the exporter gets into a namespace, so its own has a name, which is not to be seen.
+const HOST: &str = "host";
+
+fn start(host: &Namespace, flags: &[&str]) -> Exporter {
+    let launch = Exporter::launch().namespace(host).arguments(&[FLAG]);
+    launch.arguments(flags).start()
+}
+
+/// Drops frames at `inside`, the other end of `outside`, and waits until they are gone.
+fn drop_inside(host: &Namespace, outside: &str, frames: u64) {
+    let witness = Witness::of_protocol(send::ETHERTYPE);
+    host.enter(|| Flood::over(outside, frames).send());
+    witness.expect(frames);
+}
+
+fn at(metrics: &Metrics, netns: &str, device: &str) -> Option<f64> {
+    metrics.value(DROPPED, &[("netns", netns), ("device", device)])
+}
+
+/// A namespace without a name, connected to the host by a device of the name `outside`; and its inode.
+fn nameless(host: &Namespace, outside: &str) -> (Handle, String) {
+    let namespace = Namespace::new();
+    mortal_veth(host, outside, &namespace, "inside");
+    (namespace.handle(), namespace.inode().to_string())
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_namespace_without_a_name_of_its_own_is_called_by_its_inode() {
+    let _room = Room::enter();
+    let host = Namespace::new();
+    let (_ghost, ghost) = nameless(&host, "to-ghost");
+    // These values of the label have a meaning already.
+    let (impostor, as_host) = nameless(&host, "to-impostor");
+    let _host_alias = Alias::new(&impostor, "host");
+    let (stranger, as_other) = nameless(&host, "to-stranger");
+    let _other_alias = Alias::new(&stranger, "other");
+    let exporter = start(&host, &[]);
+
+    drop_inside(&host, "to-ghost", 11);
+    drop_inside(&host, "to-impostor", 220);
+    drop_inside(&host, "to-stranger", 330);
+
+    let metrics = exporter.scrape();
+    assert_eq!(at(&metrics, &ghost, "inside"), Some(11.0));
+    assert_eq!(at(&metrics, &as_host, "inside"), Some(220.0));
+    assert_eq!(at(&metrics, &as_other, "inside"), Some(330.0));
+    for taken in [HOST, "other"] {
+        assert_eq!(at(&metrics, taken, "inside"), None);
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_namespace_that_gets_a_name_is_called_by_it_from_then_on() {
+    let _room = Room::enter();
+    let host = Namespace::new();
+    let (baby, inode) = nameless(&host, "to-baby");
+    let exporter = start(&host, &[]);
+    drop_inside(&host, "to-baby", 40);
+    assert_eq!(at(&exporter.scrape(), &inode, "inside"), Some(40.0));
+
+    let _name = Alias::new(&baby, "nd-baby");
+    drop_inside(&host, "to-baby", 2);
+    let metrics = exporter.scrape();
+    assert_eq!(at(&metrics, &inode, "inside"), Some(40.0));
+    assert_eq!(at(&metrics, "nd-baby", "inside"), Some(2.0));
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_device_moved_to_another_namespace_has_its_own_in_each() {
+    let _room = Room::enter();
+    let (host, from, to) = (Namespace::new(), Namespace::new(), Namespace::new());
+    mortal_veth(&host, "outside", &from, "nomad");
+    let exporter = start(&host, &[]);
+
+    let paused = exporter.pause();
+    drop_inside(&host, "outside", 500);
+    from.ip(&["link", "set", "dev", "nomad", "netns", to.name()]);
+    to.ip(&["link", "set", "dev", "nomad", "up"]);
+    to.wait_for_carrier("nomad");
+    drop_inside(&host, "outside", 60);
+    to.ip(&["link", "set", "dev", "nomad", "netns", host.name()]);
+    host.ip(&["link", "set", "dev", "nomad", "up"]);
+    host.wait_for_carrier("nomad");
+    drop_inside(&host, "outside", 7);
+    drop(paused);
+
+    let metrics = exporter.scrape();
+    assert_eq!(at(&metrics, from.name(), "nomad"), Some(500.0));
+    assert_eq!(at(&metrics, to.name(), "nomad"), Some(60.0));
+    assert_eq!(at(&metrics, HOST, "nomad"), Some(7.0));
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn hidden_devices_and_too_many_series_fold_within_what_is_known() {
+    let _room = Room::enter();
+    let (host, there) = (Namespace::new(), Namespace::new());
+    mortal_veth(&host, "to-shown", &there, "shown");
+    mortal_veth(&host, "to-hidden", &there, "hidden");
+    let exclude = "--collector.link.device-exclude=hidden";
+    let exporter = start(&host, &[exclude]);
+    drop_inside(&host, "to-shown", 12);
+    drop_inside(&host, "to-hidden", 345);
+    let metrics = exporter.scrape();
+    assert_eq!(at(&metrics, there.name(), "shown"), Some(12.0));
+    assert_eq!(at(&metrics, there.name(), "other"), Some(345.0));
+    drop(exporter);
+
+    // The last series there may be; where a device stands is then no longer told either.
+    let exporter = start(&host, &["--collector.drops.max-series=1"]);
+    drop_inside(&host, "to-shown", 12);
+    exporter.scrape();
+    drop_inside(&host, "to-hidden", 345);
+    let metrics = exporter.scrape();
+    let own = metrics.sum(DROPPED, &[("netns", there.name())]);
+    assert!(own == 12.0 || own == 0.0, "{own}");
+    let reason = ("reason", "UNHANDLED_PROTO");
+    let folded = metrics.sum(DROPPED, &[reason, ("device", "other"), ("netns", "other")]);
+    assert_eq!(own + folded, 357.0);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_namespace_deleted_under_fire_keeps_its_name_for_every_packet() {
+    const MOST_FRAMES: u64 = 20_000_000;
+    const ROUNDS: u32 = 5;
+    let _room = Room::enter();
+    let host = Namespace::new();
+    let exporter = start(&host, &[]);
+    let ledger = Ledger::open(&exporter);
+    let witness = Witness::of_protocol(send::ETHERTYPE);
+    let mut counted = 0.0;
+    let mut all_named = 0;
+    for _ in 0..ROUNDS {
+        let doomed = Namespace::new();
+        let (name, inode) = (doomed.name().to_owned(), doomed.inode().to_string());
+        mortal_veth(&host, "outside", &doomed, "inside");
+        // What a namespace was called is known once it was there at a drain.
+        exporter.scrape();
+        let before = witness.count();
+        let sent = thread::scope(|scope| {
+            let flood = Flood::over("outside", MOST_FRAMES);
+            let fire = scope.spawn(|| host.enter(move || flood.send_until_gone()));
+            wait_until("packets fall in the namespace", SOON, || {
+                witness.count() >= before + 10_000
+            });
+            drop(doomed);
+            fire.join().unwrap()
+        });
+        assert!(sent < MOST_FRAMES, "nothing ended the flood");
+
+        let metrics = ledger.balance();
+        let inside = |netns: &str| metrics.sum(DROPPED, &[("netns", netns), ("device", "inside")]);
+        // Where the exporter's regular read falls between the deletion and the last packet, those after it are
+        // read when the name is forgotten.
+        let late = inside(&inode);
+        counted += inside(&name) + late;
+        all_named += u32::from(late == 0.0);
+        // While the far end goes, some do not get there.
+        let outside = metrics.sum(DROPPED, &[("netns", HOST), ("device", "outside")]);
+        // And some are flushed from a backlog together with their device, and freed when it may be no more
+        // (flush_backlog and net_tx_action, net/core/dev.c).
+        let flushed = [("function", "net_tx_action"), ("device", ""), ("netns", "")];
+        let flushed = metrics.sum(DROPPED, &flushed);
+        println!(
+            "{counted} inside, {outside} outside, {flushed} flushed, {:?}",
+            witness.kinds()
+        );
+        for series in metrics.series(DROPPED, &[]) {
+            println!("{series:?}");
+        }
+        let named = counted + outside + flushed;
+        ledger.assert_part(&metrics, named, witness.count());
+    }
+    assert!(all_named > ROUNDS / 2, "in {all_named} of {ROUNDS} rounds");
+}

@@ -1,0 +1,239 @@
+//! A thousand flaps between two scrapes: none is missed, whatever became of the kernel's messages.
+
+use std::time::Duration;
+
+use netdrop_tests::links::{self, Transitions};
+use netdrop_tests::netns::Veth;
+use netdrop_tests::strace::{Fault, Strace};
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Namespace, Room, Watched, wait_until};
+
+const FLAPS: u64 = 1000;
+const OVERRUNS: &str = "netdrop_netlink_overruns_total";
+const RESYNCS: &str = "netdrop_netlink_resyncs_total";
+
+/// A watched end of a veth pair whose peer is elsewhere.
+struct Pair {
+    watched: Watched,
+    peer: Namespace,
+    veth: Veth,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let watched = Watched::new();
+        let peer = Namespace::new();
+        let veth = Veth::between(&watched.host, &peer);
+        watched.settled(&veth.a, "up", true, true);
+        Self {
+            watched,
+            peer,
+            veth,
+        }
+    }
+
+    /// Takes the peer down and up, as fast as it goes.
+    fn flap(&self, times: u64) {
+        self.peer.ip_batch(&down_and_up(&self.veth.b, times));
+    }
+
+    fn kernel(&self) -> (u64, u64) {
+        links::carrier_counts(&self.watched.host, &self.veth.a)
+    }
+
+    fn transitions(&self) -> Transitions {
+        self.watched.transitions(&self.veth.a)
+    }
+
+    fn counter(&self, name: &str) -> f64 {
+        self.watched.exporter.scrape().value(name, &[]).unwrap()
+    }
+}
+
+fn down_and_up(device: &str, times: u64) -> String {
+    let line = format!("link set dev {device} down\nlink set dev {device} up\n");
+    line.repeat(usize::try_from(times).unwrap())
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_thousand_flaps_are_a_thousand_losses_and_admin_flaps_are_none() {
+    let _room = Room::enter();
+    let pair = Pair::new();
+    let before = (pair.kernel(), pair.transitions());
+    pair.flap(FLAPS);
+    let (ups, downs) = pair.kernel();
+    assert_eq!((ups - before.0.0, downs - before.0.1), (FLAPS, FLAPS));
+    let flapped = pair.transitions();
+    let expected = Transitions {
+        carrier_up: before.1.carrier_up + FLAPS,
+        carrier_down: before.1.carrier_down + FLAPS,
+        ..before.1
+    };
+    assert_eq!(flapped, expected);
+
+    let device = &pair.veth.a;
+    pair.watched.host.ip_batch(&down_and_up(device, 50));
+    let after = pair.transitions();
+    let expected = Transitions {
+        admin_up: flapped.admin_up + 50,
+        admin_down: flapped.admin_down + 50,
+        // Each time the link comes up it gets its carrier back.
+        carrier_up: flapped.carrier_up + (pair.kernel().0 - ups),
+        ..flapped
+    };
+    assert_eq!(after, expected);
+    assert_eq!(pair.kernel(), (ups + 50, downs + 50));
+    assert_eq!(pair.counter(OVERRUNS), 0.0, "then it proves nothing");
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn flaps_whose_messages_are_lost_are_counted_all_the_same() {
+    let _room = Room::enter();
+    let pair = Pair::new();
+    pair.watched
+        .host
+        .ip(&["link", "add", "spare", "type", "ifb"]);
+    let before = (pair.kernel(), pair.transitions());
+    assert_eq!(pair.counter(OVERRUNS), 0.0);
+    let resyncs = pair.counter(RESYNCS);
+
+    pair.watched.overrun("spare", || pair.flap(FLAPS / 2));
+
+    let (ups, downs) = pair.kernel();
+    assert_eq!((ups - before.0.0, downs - before.0.1), (FLAPS, FLAPS));
+    let after = pair.transitions();
+    let expected = Transitions {
+        carrier_up: before.1.carrier_up + FLAPS,
+        carrier_down: before.1.carrier_down + FLAPS,
+        ..before.1
+    };
+    assert_eq!(after, expected);
+    assert!(pair.counter(OVERRUNS) > 0.0);
+    assert!(pair.counter(RESYNCS) > resyncs);
+
+    // And it follows on as before.
+    pair.flap(10);
+    assert_eq!(pair.transitions().carrier_down, after.carrier_down + 10);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_socket_that_fails_is_opened_again_and_no_flap_is_missed() {
+    let _room = Room::enter();
+    let pair = Pair::new();
+    let before = (pair.kernel(), pair.transitions());
+    let fault = Fault {
+        call: "recvfrom",
+        error: "EIO",
+        first: 1,
+        every: None,
+    };
+    let strace = Strace::attach(pair.watched.exporter.pid(), Some(fault));
+    pair.flap(FLAPS);
+    let (ups, downs) = pair.kernel();
+    assert_eq!((ups - before.0.0, downs - before.0.1), (FLAPS, FLAPS));
+    wait_until("it has lost its socket", SOON, || {
+        let log = pair.watched.exporter.log();
+        log.contains("links cannot be followed for now: read the netlink socket")
+    });
+    // Before the first scrape: the HTTP server makes this system call, too.
+    drop(strace);
+    let after = pair.transitions();
+    let expected = Transitions {
+        carrier_up: before.1.carrier_up + FLAPS,
+        carrier_down: before.1.carrier_down + FLAPS,
+        ..before.1
+    };
+    assert_eq!(after, expected);
+    assert_eq!(pair.counter(OVERRUNS), 1.0);
+    pair.flap(10);
+    assert_eq!(pair.transitions().carrier_down, after.carrier_down + 10);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn an_overrun_while_links_come_go_and_change_names_ends_in_what_there_is() {
+    let _room = Room::enter();
+    let pair = Pair::new();
+    let host = &pair.watched.host;
+    host.ip_batch(
+        "link add spare type ifb\nlink add going type ifb\n\
+         link add index 4001 again type ifb\nlink add index 4002 former type ifb\n",
+    );
+    // Other counts than those of the devices that follow under the same names and numbers.
+    let counted = "link set dev again up\nlink set dev again down\n";
+    host.ip_batch(&counted.repeat(5));
+    pair.watched.same();
+    let before = pair.transitions();
+
+    let once = std::cell::Cell::new(true);
+    pair.watched.overrun("spare", || {
+        if once.take() {
+            return;
+        }
+        // All of it is lost: the socket is full.
+        host.ip_batch(
+            "link del going\nlink del again\nlink add index 4001 again type bridge\n\
+             link set dev former name later\nlink add index 4003 former type ifb\n\
+             link add coming type ifb\n",
+        );
+        pair.flap(7);
+    });
+
+    let (links, metrics) = pair.watched.same_with_scrape();
+    let names: Vec<_> = links.keys().map(String::as_str).collect();
+    let mut expected = vec![
+        "again",
+        "coming",
+        "former",
+        "later",
+        "lo",
+        "spare",
+        &pair.veth.a,
+    ];
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(links["again"].kind, "bridge");
+    assert!(metrics.value(OVERRUNS, &[]).unwrap() > 0.0);
+    let after = links::transitions(&metrics, &pair.veth.a);
+    assert_eq!(after.carrier_down, before.carrier_down + 7);
+}
+
+/// After an overrun the kernel drops notifications, and reports none of them, until the socket was read
+/// empty (`NETLINK_S_CONGESTED`, `net/netlink/af_netlink.c`). Each link changes once in that time.
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn what_happens_while_the_exporter_catches_up_after_an_overrun_is_seen() {
+    // They fit into one part of a dump.
+    const LINKS: u64 = 10;
+    let _room = Room::enter();
+    let watched = Watched::new();
+    watched.host.ip(&["link", "add", "spare", "type", "ifb"]);
+    for n in 0..LINKS {
+        watched
+            .host
+            .ip(&["link", "add", &format!("silent{n}"), "type", "ifb"]);
+    }
+    watched.same();
+
+    // Then it takes seconds to read what waits in a full socket, much longer than the pause before a
+    // dump.
+    let pid = watched.exporter.pid();
+    let slow = Strace::slow_down(pid, "recvfrom", Duration::from_millis(2));
+    watched.overrun("spare", || {});
+    let (host, full) = (&watched.host, links::waiting_messages(&watched.host, pid));
+    let dropped = (0..LINKS).filter(|n| {
+        wait_until("it has read its share", SOON, || {
+            links::waiting_messages(host, pid) * LINKS <= full * (LINKS - n)
+        });
+        let before = links::lost_messages(host, pid);
+        watched.set(&format!("silent{n}"), &["up"]);
+        links::lost_messages(host, pid) > before
+    });
+    let dropped = dropped.count();
+    drop(slow);
+    assert!(dropped >= 3, "only {dropped}, which proves little");
+    watched.same();
+}

@@ -1,0 +1,109 @@
+//! What an operator who greps the journal finds about a link.
+
+use netdrop_tests::hardware::Hardware;
+use netdrop_tests::links;
+use netdrop_tests::netns::Veth;
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Exporter, Flood, Namespace, Room, wait_until};
+
+const FRAMES: u64 = 7;
+/// The bound on lines of physical links in 10 s (`exporter/src/collectors/link/journal.rs`).
+const MOST_LINES: usize = 30;
+
+struct Cable {
+    host: Namespace,
+    switch: Namespace,
+    veth: Veth,
+    exporter: Exporter,
+    _hardware: Hardware,
+}
+
+impl Cable {
+    fn plugged_in() -> Self {
+        let (host, switch) = (Namespace::new(), Namespace::new());
+        let veth = Veth::between(&host, &switch);
+        let hardware = Hardware::of(&host, &[&veth.a]);
+        let sysfs = hardware.sysfs().to_str().unwrap();
+        let exporter = Exporter::launch()
+            .namespace(&host)
+            .arguments(&["--path.sysfs", sysfs])
+            .start();
+        Self {
+            host,
+            switch,
+            veth,
+            exporter,
+            _hardware: hardware,
+        }
+    }
+
+    /// The lines about the host's end of the cable, without their time.
+    fn lines(&self) -> Vec<String> {
+        let log = self.exporter.log();
+        let about = format!("{}: ", self.veth.a);
+        let lines = log.lines().filter_map(|line| line.split_once(&about));
+        lines.map(|(_, text)| text.to_owned()).collect()
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn an_outage_is_a_line_for_its_begin_and_one_that_says_how_long_and_what_it_cost() {
+    let _room = Room::enter();
+    let cable = Cable::plugged_in();
+    cable.switch.ip(&["link", "set", &cable.veth.b, "down"]);
+    wait_until("the loss is in the log", SOON, || cable.lines().len() == 1);
+    cable.host.enter(|| {
+        let flood = Flood {
+            bypass_qdisc: true,
+            ..Flood::over(&cable.veth.a, FRAMES)
+        };
+        flood.send();
+    });
+    cable.switch.ip(&["link", "set", &cable.veth.b, "up"]);
+    wait_until("the end is in the log", SOON, || cable.lines().len() == 2);
+
+    let lines = cable.lines();
+    assert_eq!(lines[0], "carrier down (driver stand_in, 10000 Mbit/s)");
+    let begin = "carrier up (driver stand_in, 10000 Mbit/s), after ";
+    let end = format!(" s, {FRAMES} packets dropped");
+    let seconds = lines[1]
+        .strip_prefix(begin)
+        .and_then(|rest| rest.strip_suffix(&end));
+    let seconds: f64 = seconds
+        .unwrap_or_else(|| panic!("{lines:?}"))
+        .parse()
+        .unwrap();
+    assert!(seconds > 0.0 && seconds < SOON.as_secs_f64(), "{lines:?}");
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_switch_that_dies_does_not_fill_the_journal_and_what_was_held_back_is_said() {
+    const PORTS: usize = MOST_LINES + 7;
+    let _room = Room::enter();
+    let (host, switch) = (Namespace::new(), Namespace::new());
+    let cables: Vec<_> = (0..PORTS).map(|_| Veth::between(&host, &switch)).collect();
+    let ports: Vec<_> = cables.iter().map(|cable| cable.a.as_str()).collect();
+    let hardware = Hardware::of(&host, &ports);
+    let exporter = Exporter::launch()
+        .namespace(&host)
+        .arguments(&["--path.sysfs", hardware.sysfs().to_str().unwrap()])
+        .start();
+    let dies = cables
+        .iter()
+        .map(|cable| format!("link set {} down\n", cable.b));
+    switch.ip_batch(&dies.collect::<String>());
+
+    let held_back = "held back 7 more lines about transitions of physical links";
+    wait_until("the bound is mentioned", SOON, || {
+        exporter.log().contains(held_back)
+    });
+    let log = exporter.log();
+    let lines = log.lines().filter(|line| line.contains(": carrier down ("));
+    assert_eq!(lines.count(), MOST_LINES);
+    let metrics = exporter.scrape();
+    for port in ports {
+        assert_eq!(links::transitions(&metrics, port).carrier_down, 1);
+    }
+}

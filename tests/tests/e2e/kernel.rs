@@ -1,0 +1,133 @@
+//! What depends on the kernel, held against what independent tools read of it. Written for kernels from 5.10
+//! on, with modules: `tests/kernels/run.sh` boots them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use netdrop_exporter::kernel::{btf, reasons};
+use netdrop_tests::bpftool::Types;
+use netdrop_tests::causes::{
+    CLOSED, other_hardware_address, udp_to_closed_port, unhandled_ethertype, wrong_ip_checksum,
+};
+use netdrop_tests::packet::Packet;
+use netdrop_tests::scene::Cause;
+use netdrop_tests::segment::{ACK, Family};
+use netdrop_tests::watch::{assert_one, drops};
+use netdrop_tests::{Exporter, Room, Scene, Wire, Witness, wire};
+
+#[test]
+#[ignore = "needs root and bpftool: run by tests/run.sh"]
+fn fields_and_reasons_are_those_that_bpftool_reads() {
+    let kernel = btf::open_vmlinux(Path::new("/sys")).unwrap();
+    let types = Types::of_kernel();
+    let offsets = btf::offsets(&kernel).unwrap();
+    assert_eq!(offsets.len(), btf::FIELDS.len());
+    for (field, (_, offset)) in btf::FIELDS.iter().zip(&offsets) {
+        assert_eq!(Some(*offset), types.offset(field.path), "{}", field.path);
+    }
+
+    let names = reasons::reason_names(&kernel);
+    let core = types.enumerators(|name| name == "skb_drop_reason");
+    assert_eq!(core.is_empty(), names.is_empty());
+    for (name, number) in &core {
+        let Some(label) = name.strip_prefix("SKB_DROP_REASON_") else {
+            continue;
+        };
+        // The two that are bounds: no packet is dropped for them.
+        if label != "MAX" && label != "SUBSYS_MASK" {
+            assert_eq!(names.label(*number), label);
+        }
+    }
+    println!("FEATURE reasons {}", core.len());
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn drops_have_the_kernels_own_reason_and_function() {
+    let _room = Room::enter();
+    let witness = Witness::of_all();
+    let scene = Scene::new();
+    let kinds: BTreeSet<_> = [
+        Cause::at_device("no handler of the EtherType", unhandled_ethertype),
+        Cause::at_device("another host's hardware address", other_hardware_address),
+        Cause::at_device("a wrong IP checksum", wrong_ip_checksum),
+        Cause::at_device("UDP to a closed port", udp_to_closed_port),
+        Cause::at_device("netfilter, input", netfilter_input),
+    ]
+    .iter()
+    .map(|cause| scene.check(cause))
+    .collect();
+    let reasons: BTreeSet<_> = kinds.iter().map(|kind| kind.reason.as_str()).collect();
+    if witness.has_field("reason") {
+        assert_eq!(reasons.len(), 5, "{reasons:?}");
+    } else {
+        assert_eq!(reasons, BTreeSet::from([""]));
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_received_segment_has_the_socket_that_the_kernel_names() {
+    let _room = Room::enter();
+    let wire = Wire::new();
+    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let names_socket = Witness::of_all().has_field("rx_sk");
+    // Without it, TCP has already taken device and socket off the packet that it refuses (tcp_v4_rcv).
+    let (netns, device, state) = match names_socket {
+        true => ("host", wire::DEVICE, "ESTABLISHED"),
+        false => ("", "", ""),
+    };
+    let mut refusals = 0;
+    for family in Family::BOTH {
+        let far = SocketAddr::new(family.far(), 40_000);
+        let (connection, _stream) = wire.establish(SocketAddr::new(family.host(), 80), far);
+        let mut old = connection.segment(ACK, b"old");
+        old.seq = old.seq.wrapping_sub(1 << 30);
+        let witness = Witness::of_protocol(family.ethertype());
+        let dropped = drops(&exporter, netns, family.ethertype(), || {
+            for _ in 0..12 {
+                wire.send(&old.frame());
+            }
+        });
+        wire.discard();
+        // Before 5.18 the kernel tells nobody what TCP refuses (tcp_drop, net/ipv4/tcp_input.c).
+        let told = witness.kinds().into_values().any(|packets| packets == 12);
+        if told {
+            assert_one(&dropped, state, device, 12, names_socket);
+            refusals += 12;
+        } else {
+            assert_eq!(dropped, []);
+        }
+    }
+    println!("FEATURE rx_sk {names_socket}");
+    println!("FEATURE tcp_refusals {refusals}");
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn what_the_kernel_counts_of_the_program_is_served() {
+    let _room = Room::enter();
+    let exporter = Exporter::start(&[]);
+    let counted = fs::read_dir(format!("/proc/{}/fdinfo", exporter.pid()))
+        .unwrap()
+        .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+        .any(|text| text.contains("recursion_misses:"));
+    let metrics = exporter.scrape();
+    let nested = [("cause", "nested")];
+    assert!(
+        metrics
+            .value("netdrop_unattributed_packets_total", &nested)
+            .is_some()
+    );
+    println!("FEATURE nested {counted}");
+}
+
+fn netfilter_input(scene: &Scene) -> u64 {
+    let rule = "table ip refuse { chain refuse { type filter hook input priority 0; udp dport 9 drop; }; }";
+    scene.host.exec(&["nft", rule]);
+    let packets = scene.receive(&Packet::udp(CLOSED).frame(), 15);
+    scene.host.exec(&["nft", "delete table ip refuse"]);
+    packets
+}

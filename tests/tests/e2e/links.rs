@@ -1,0 +1,205 @@
+//! Every kind of link that this kernel has, in every state that the kind can have: what the exporter serves
+//! is what `ip -d link`, sysfs and rtnetlink say.
+
+use netdrop_tests::links;
+use netdrop_tests::netns::Veth;
+use netdrop_tests::tap::Tap;
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Namespace, Room, Watched, wait_until};
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_veth_is_followed_up_down_and_without_its_peer() {
+    let _room = Room::enter();
+    let watched = Watched::new();
+    let other = Namespace::new();
+    let veth = Veth::between(&watched.host, &other);
+    let link = watched.settled(&veth.a, "up", true, true);
+    assert_eq!(link.kind, "veth");
+    assert_eq!(link.lower, "", "its peer is elsewhere");
+
+    other.ip(&["link", "set", "dev", &veth.b, "down"]);
+    let lost = watched.settled(&veth.a, "down", true, false);
+    assert_eq!(lost.carrier_downs, link.carrier_downs + 1);
+    watched.set(&veth.a, &["down"]);
+    watched.settled(&veth.a, "down", false, false);
+    watched.set(&veth.a, &["up"]);
+    other.ip(&["link", "set", "dev", &veth.b, "up"]);
+    let back = watched.settled(&veth.a, "up", true, true);
+    assert_eq!(back.carrier_ups, link.carrier_ups + 1);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn the_two_ends_of_a_veth_in_one_namespace_are_each_others_lower_device() {
+    let _room = Room::enter();
+    let watched = Watched::new();
+    // Announced once each, the first before there is the second.
+    let add = "link add first type veth peer name second";
+    watched.host.ip(&add.split(' ').collect::<Vec<_>>());
+    assert_eq!(
+        watched.settled("first", "down", false, false).lower,
+        "second"
+    );
+    let veth = Veth::between(&watched.host, &watched.host);
+    let link = watched.settled(&veth.a, "up", true, true);
+    assert_eq!(link.lower, veth.b);
+    watched.set(&veth.b, &["down"]);
+    watched.settled(&veth.a, "lowerlayerdown", true, false);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_link_in_mode_dormant_comes_up_dormant() {
+    let _room = Room::enter();
+    let watched = Watched::new();
+    let other = Namespace::new();
+    let veth = Veth::between(&watched.host, &other);
+    watched.set(&veth.a, &["mode", "dormant"]);
+    // The mode counts when carrier comes (rfc2863_policy, net/core/link_watch.c).
+    other.ip(&["link", "set", "dev", &veth.b, "down"]);
+    watched.settled(&veth.a, "down", true, false);
+    other.ip(&["link", "set", "dev", &veth.b, "up"]);
+    watched.settled(&veth.a, "dormant", true, true);
+    watched.set(&veth.a, &["mode", "default"]);
+    watched.set(&veth.a, &["down"]);
+    watched.set(&veth.a, &["up"]);
+    watched.settled(&veth.a, "up", true, true);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_macvlan_and_a_macvtap_follow_the_device_they_sit_on() {
+    let _room = Room::enter();
+    let watched = Watched::new();
+    let other = Namespace::new();
+    let veth = Veth::between(&watched.host, &other);
+    for kind in ["macvlan", "macvtap"] {
+        let name = format!("my-{kind}");
+        let link = ["link", "add", &name, "link", &veth.a, "type", kind];
+        watched.host.ip(&link);
+        let down = watched.settled(&name, "down", false, true);
+        assert_eq!((down.kind.as_str(), &down.lower), (kind, &veth.a));
+        watched.set(&name, &["up"]);
+        let up = watched.settled(&name, "up", true, true);
+        other.ip(&["link", "set", "dev", &veth.b, "down"]);
+        let lost = watched.settled(&name, "lowerlayerdown", true, false);
+        assert_eq!(lost.carrier_downs, up.carrier_downs + 1);
+        other.ip(&["link", "set", "dev", &veth.b, "up"]);
+        watched.settled(&name, "up", true, true);
+        watched.set(&name, &["down"]);
+        watched.settled(&name, "down", false, true);
+        // While it is down, the kernel tells nobody what becomes of its carrier.
+        watched.host.ip(&["link", "del", &name]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_bridge_has_carrier_as_long_as_one_of_its_ports() {
+    let _room = Room::enter();
+    let watched = Watched::new();
+    let other = Namespace::new();
+    let veths = [(); 2].map(|()| Veth::between(&watched.host, &other));
+    watched
+        .host
+        .ip(&["link", "add", "switch", "type", "bridge"]);
+    watched.set("switch", &["up"]);
+    let alone = watched.settled("switch", "unknown", true, true);
+    assert_eq!(alone.kind, "bridge");
+    for veth in &veths {
+        watched.set(&veth.a, &["master", "switch"]);
+    }
+    watched.settled("switch", "up", true, true);
+    assert_eq!(watched.same()[&veths[0].a].master, "switch");
+
+    other.ip(&["link", "set", "dev", &veths[0].b, "down"]);
+    watched.settled(&veths[0].a, "down", true, false);
+    watched.settled("switch", "up", true, true);
+    other.ip(&["link", "set", "dev", &veths[1].b, "down"]);
+    watched.settled("switch", "down", true, false);
+    watched.set(&veths[1].a, &["nomaster"]);
+    assert_eq!(watched.same()[&veths[1].a].master, "");
+    watched.set("switch", &["name", "switch-new"]);
+    assert_eq!(watched.same()[&veths[0].a].master, "switch-new");
+    watched.set("switch-new", &["down"]);
+    watched.settled("switch-new", "down", false, false);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn links_without_operstate_are_unknown_up_and_down() {
+    let _room = Room::enter();
+    let watched = Watched::new();
+    let veth = Veth::between(&watched.host, &watched.host);
+    let vxlan = [
+        "link", "add", "vx", "type", "vxlan", "id", "42", "dstport", "4789", "dev", &veth.a,
+    ];
+    watched.host.ip(&vxlan);
+    watched.host.ip(&["link", "add", "ifb", "type", "ifb"]);
+    for (name, kind) in [("vx", "vxlan"), ("ifb", "ifb")] {
+        watched.set(name, &["up"]);
+        let up = watched.settled(name, "unknown", true, true);
+        assert_eq!(up.kind, kind);
+        watched.set(name, &["down"]);
+        watched.settled(name, "down", false, true);
+    }
+    // It stays up: the exporter is asked over it.
+    assert_eq!(watched.settled("lo", "unknown", true, true).kind, "");
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_tap_has_carrier_while_a_program_holds_it() {
+    let _room = Room::enter();
+    let watched = Watched::new();
+    let tap = Tap::new(&watched.host, "tap");
+    assert_eq!(watched.same()["tap"].kind, "tun");
+    watched.set("tap", &["up"]);
+    watched.settled("tap", "unknown", true, true);
+    drop(tap);
+    wait_until("the tap is gone", SOON, || {
+        !watched.same().contains_key("tap")
+    });
+
+    // Nobody holds these.
+    for mode in ["tun", "tap"] {
+        let name = format!("my-{mode}");
+        watched
+            .host
+            .ip(&["tuntap", "add", "dev", &name, "mode", mode]);
+        watched.set(&name, &["up"]);
+        assert_eq!(watched.settled(&name, "down", true, false).kind, "tun");
+        watched.set(&name, &["down"]);
+        watched.settled(&name, "down", false, false);
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn links_that_are_there_at_the_start_are_the_same_as_new_ones() {
+    let _room = Room::enter();
+    let host = Namespace::new();
+    let other = Namespace::new();
+    let veth = Veth::between(&host, &other);
+    for link in ["switch type bridge", "ifb type ifb", "odd\"\\name type ifb"] {
+        let words: Vec<_> = link.split(' ').collect();
+        host.ip(&[&["link", "add"], &words[..]].concat());
+    }
+    host.ip(&["link", "set", "dev", &veth.a, "master", "switch"]);
+    other.ip(&["link", "set", "dev", &veth.b, "down"]);
+    let watched = Watched::over(host);
+    watched.settled(&veth.a, "down", true, false);
+    let (all, metrics) = watched.same_with_scrape();
+    assert_eq!(all.len(), 5);
+    // Nothing that was so before the start is a transition.
+    for device in links::devices_with_series(&metrics) {
+        assert_eq!(
+            links::transitions(&metrics, &device),
+            links::Transitions::default()
+        );
+        for transition in ["carrier_up", "carrier_down", "admin_up", "admin_down"] {
+            assert_eq!(links::last_transition(&metrics, &device, transition), None);
+        }
+    }
+}

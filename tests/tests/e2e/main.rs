@@ -1,0 +1,40 @@
+//! The exporter on this kernel: each test is one process, one story and namespaces of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed step of a test ends the test, with the step's name"
+)]
+
+mod all_netns;
+mod churn;
+mod conservation;
+mod degraded;
+mod drains;
+mod exact_counts;
+mod faults;
+mod flaps;
+mod footprint;
+mod format;
+mod harness;
+mod incident;
+mod journal;
+mod kernel;
+mod link_churn;
+mod links;
+mod modules;
+mod names;
+mod namespaces;
+mod nested;
+mod privileges;
+mod reasons_rules;
+mod reasons_rx;
+mod reasons_sockets;
+mod reasons_tcp;
+mod reasons_tx;
+mod service;
+mod start_faults;
+mod states;
+mod states_none;
+mod states_sent;
+mod storm;
+mod transitions;

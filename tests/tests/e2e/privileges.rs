@@ -1,0 +1,204 @@
+//! With exactly the capabilities it asks for everything works, without each of them just what is documented is
+//! missing, and once it runs it has none.
+
+use netdrop_tests::launch::Launch;
+use netdrop_tests::netns::Veth;
+use netdrop_tests::privileges::{CAP_BPF, Threads, needed_to_read_maps};
+use netdrop_tests::strace::{self, Fault};
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, links, send, wait_until};
+use tempfile::tempdir;
+
+const FRAMES: u64 = 300;
+
+/// Where frames of a protocol that nobody wants are dropped, and nothing else.
+const FUNCTION: [(&str, &str); 1] = [("function", "__netif_receive_skb_core")];
+
+/// What an exporter says about drops and links beside it.
+struct Seen {
+    exporter: Exporter,
+    metrics: Metrics,
+    device: String,
+    here: Namespace,
+    _veth: Veth,
+}
+
+impl Seen {
+    fn by(launch: Launch) -> Self {
+        let (here, there) = (Namespace::new(), Namespace::new());
+        let veth = Veth::between(&here, &there);
+        let exporter = launch.namespace(&here).start();
+        let witness = Witness::of_protocol(send::ETHERTYPE);
+        there.enter(|| Flood::over(&veth.b, FRAMES).send());
+        wait_until("the witness has seen every frame", SOON, || {
+            witness.count() == FRAMES
+        });
+        Self {
+            metrics: exporter.scrape(),
+            device: veth.a.clone(),
+            exporter,
+            here,
+            _veth: veth,
+        }
+    }
+
+    fn success(&self, collector: &str) -> Option<f64> {
+        let label = [("collector", collector)];
+        self.metrics.value("netdrop_collector_success", &label)
+    }
+
+    /// The packets of the device with these labels.
+    fn drops(&self, labels: &[(&str, &str)]) -> Option<f64> {
+        let labels = [&[("device", self.device.as_str())], labels].concat();
+        self.metrics.value("netdrop_dropped_packets_total", &labels)
+    }
+
+    fn drops_are_complete(&self) {
+        assert_eq!(self.drops(&FUNCTION), Some(FRAMES as f64));
+        assert_eq!(self.success("drops"), Some(1.0));
+    }
+
+    fn links_are_complete(&self) {
+        assert_eq!(links::served(&self.metrics), links::kernel(&self.here));
+        assert_eq!(self.success("link"), Some(1.0));
+        assert_eq!(self.success("process"), Some(1.0));
+    }
+
+    fn complained_once(&self, words: &[&str]) {
+        let complaints = self.exporter.complaints();
+        assert_eq!(complaints.len(), 1, "not one line: {complaints:#?}");
+        for word in words {
+            assert!(complaints[0].contains(word), "no {word:?}: {complaints:?}");
+        }
+    }
+
+    /// In all threads: the one that serves, the one that drains, and the one that follows links.
+    fn holds_nothing_more_than_it_must(&self) -> Threads {
+        let threads = Threads::of(self.exporter.pid());
+        let mut names = threads.names();
+        names.sort_unstable();
+        assert_eq!(names, ["links", "netdrop-exporte", "tokio-rt-worker"]);
+        let needed = needed_to_read_maps();
+        for (set, held) in [
+            ("CapPrm", needed),
+            ("CapEff", needed),
+            ("CapInh", 0),
+            ("CapAmb", 0),
+        ] {
+            assert_eq!(threads.capabilities(set), held, "{set}");
+        }
+        assert!(threads.values("NoNewPrivs").iter().eq(["1"].iter()));
+        threads
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn an_ordinary_user_with_three_capabilities_sees_everything_and_holds_none_then() {
+    let _room = Room::enter();
+    let launch = Exporter::launch().as_nobody_with(&["bpf", "perfmon", "syslog"]);
+    let seen = Seen::by(launch);
+    seen.drops_are_complete();
+    seen.links_are_complete();
+    assert_eq!(seen.exporter.complaints(), Vec::<String>::new());
+    let threads = seen.holds_nothing_more_than_it_must();
+    let users = threads.values("Uid");
+    assert!(users.iter().all(|ids| ids.starts_with("65534\t")));
+    // What could be had is limited to the three for good: to take more away takes CAP_SETPCAP.
+    assert_eq!(threads.capabilities("CapBnd").count_ones(), 3);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn capabilities_on_the_binary_do_as_well() {
+    let _room = Room::enter();
+    let launch = Exporter::launch().as_nobody_with_file(&["bpf", "perfmon", "syslog"]);
+    let seen = Seen::by(launch);
+    seen.drops_are_complete();
+    seen.links_are_complete();
+    assert_eq!(seen.exporter.complaints(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn without_one_of_the_two_that_load_the_program_only_the_drops_are_missing() {
+    let _room = Room::enter();
+    let lacking: [(&str, &[&str]); 2] = [
+        ("CAP_BPF is missing", &["perfmon", "syslog"]),
+        ("CAP_PERFMON is missing", &["bpf", "syslog"]),
+    ];
+    for (complaint, capabilities) in lacking {
+        let seen = Seen::by(Exporter::launch().as_nobody_with(capabilities));
+        assert_eq!(seen.success("drops"), Some(0.0));
+        assert_eq!(seen.drops(&FUNCTION), None);
+        seen.links_are_complete();
+        seen.complained_once(&["cannot count drops", complaint, "setcap"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn without_the_one_that_shows_kernel_symbols_only_the_functions_are_missing() {
+    let _room = Room::enter();
+    let seen = Seen::by(Exporter::launch().as_nobody_with(&["bpf", "perfmon"]));
+    let labels = [("function", ""), ("reason", "UNHANDLED_PROTO")];
+    assert_eq!(seen.drops(&labels), Some(FRAMES as f64));
+    assert_eq!(seen.success("drops"), Some(1.0));
+    seen.links_are_complete();
+    seen.complained_once(&["function=\"\"", "CAP_SYSLOG is missing"]);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn what_root_gave_it_is_given_up_in_every_thread() {
+    let _room = Room::enter();
+    let seen = Seen::by(Exporter::launch());
+    seen.drops_are_complete();
+    seen.links_are_complete();
+    let threads = seen.holds_nothing_more_than_it_must();
+    assert_eq!(threads.capabilities("CapBnd"), 0);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn where_the_kernel_wants_a_capability_to_read_maps_that_one_is_kept() {
+    let _room = Room::enter();
+    let directory = tempdir().unwrap();
+    let log = directory.path().join("calls");
+    // The last call of the start is the one that tries.
+    let before = Exporter::launch()
+        .wrapper(&words(&strace::wrapper(&log, None)))
+        .start();
+    let main = before.pid();
+    assert_eq!(before.stop().code, Some(0));
+    let mut calls = strace::calls_until_end(&log);
+    calls.retain(|call| call.thread == main);
+    let last = calls.last().unwrap();
+    assert!(last.text.starts_with("BPF_MAP_LOOKUP_ELEM"), "{last:?}");
+    // An unprivileged bpf() of Linux 5.10 with kernel.unprivileged_bpf_disabled=1 fails so.
+    let refused = Fault {
+        call: "bpf",
+        error: "EPERM",
+        first: calls.len() - 1,
+        every: None,
+    };
+    let exporter = Exporter::launch()
+        .wrapper(&words(&strace::wrapper(&log, Some(refused))))
+        .start();
+    exporter.scrape();
+    let threads = Threads::of(exporter.pid());
+    for (set, held) in [
+        ("CapEff", CAP_BPF),
+        ("CapPrm", CAP_BPF),
+        ("CapInh", 0),
+        ("CapAmb", 0),
+        ("CapBnd", 0),
+    ] {
+        assert_eq!(threads.capabilities(set), held, "{set}");
+    }
+    assert_eq!(exporter.complaints(), Vec::<String>::new());
+}
+
+fn words(command: &[String]) -> Vec<&str> {
+    command.iter().map(String::as_str).collect()
+}
