@@ -75,7 +75,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let collectors = opened.start(&unprivileged);
     service::ready(&collectors.status());
     let exposition = Arc::clone(&collectors.exposition);
-    web::serve(listeners, args.telemetry_path, exposition, stopped).await
+    web::serve(listeners, &args.telemetry_path, exposition, stopped).await
 }
 
 /// Completes on SIGTERM or SIGINT.

@@ -8,6 +8,7 @@ mod encoding;
 mod landing;
 mod linger;
 mod listen;
+mod path;
 mod routes;
 mod scrape;
 
@@ -29,7 +30,7 @@ use tokio::time::{sleep, timeout};
 
 use linger::Lingering;
 pub use listen::{ListenAddress, bind};
-pub use routes::{HEALTHY_PATH, READY_PATH};
+pub use path::TelemetryPath;
 
 use crate::metrics::Exposition;
 use routes::Site;
@@ -79,7 +80,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// When a listener has no address, or its task panicked.
 pub async fn serve(
     listeners: Vec<TcpListener>,
-    telemetry_path: String,
+    telemetry_path: &TelemetryPath,
     exposition: Arc<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -165,6 +166,8 @@ impl Server {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // RFC 9112, section 9.6: who sends no more may still want an answer.
+            .half_close(true)
             .header_read_timeout(self.limits.header_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), answer);

@@ -2,17 +2,18 @@
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
+use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, VARY};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::encoding::Coding;
 use super::landing;
+use super::path::{TelemetryPath, normalize};
 use super::scrape::Scraper;
 
 /// Liveness: the process answers.
-pub const HEALTHY_PATH: &str = "/-/healthy";
+pub(super) const HEALTHY_PATH: &str = "/-/healthy";
 /// Readiness: metrics are served, even if a collector failed.
-pub const READY_PATH: &str = "/-/ready";
+pub(super) const READY_PATH: &str = "/-/ready";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -25,8 +26,20 @@ pub(super) struct Site {
     scraper: Scraper,
 }
 
+/// What a path stands for.
+enum Route<'a> {
+    Metrics,
+    Healthy,
+    Ready,
+    Landing,
+    /// It is the other path, but for a slash at the end.
+    Moved(&'a str),
+    Unknown,
+}
+
 impl Site {
-    pub(super) fn new(telemetry_path: String, scraper: Scraper) -> Self {
+    pub(super) fn new(telemetry_path: &TelemetryPath, scraper: Scraper) -> Self {
+        let telemetry_path = telemetry_path.as_str().to_owned();
         Self {
             landing: landing::page(&telemetry_path).into(),
             telemetry_path,
@@ -36,21 +49,34 @@ impl Site {
 
     /// The answer to a request. That to HEAD has a body too; hyper sends only its length.
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
-        let path = request.uri().path();
-        let is_metrics = path == self.telemetry_path;
-        let known = is_metrics || matches!(path, "/" | HEALTHY_PATH | READY_PATH);
-        if !known {
-            return response(StatusCode::NOT_FOUND, TEXT, "there is no such page\n");
+        let route = self.route(&normalize(request.uri().path()));
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match route {
+            Route::Unknown => response(StatusCode::NOT_FOUND, TEXT, "there is no such page\n"),
+            _ if !is_read => method_not_allowed(),
+            Route::Metrics => self.metrics(request.headers()).await,
+            Route::Healthy => response(StatusCode::OK, TEXT, "netdrop-exporter is healthy\n"),
+            Route::Ready => response(StatusCode::OK, TEXT, "netdrop-exporter is ready\n"),
+            Route::Landing => response(StatusCode::OK, HTML, self.landing.clone()),
+            Route::Moved(path) => moved(path, request.uri().query()),
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return method_not_allowed();
-        }
+    }
+
+    fn route(&self, path: &str) -> Route<'_> {
+        let pages = [self.telemetry_path.as_str(), HEALTHY_PATH, READY_PATH];
+        let is_but_for_a_slash = |page: &&str| {
+            path.strip_suffix('/') == Some(page) || page.strip_suffix('/') == Some(path)
+        };
         match path {
             // First, so that the metrics replace the landing page where the operator wants them at `/`.
-            _ if is_metrics => self.metrics(request.headers()).await,
-            HEALTHY_PATH => response(StatusCode::OK, TEXT, "netdrop-exporter is healthy\n"),
-            READY_PATH => response(StatusCode::OK, TEXT, "netdrop-exporter is ready\n"),
-            _ => response(StatusCode::OK, HTML, self.landing.clone()),
+            _ if path == self.telemetry_path => Route::Metrics,
+            HEALTHY_PATH => Route::Healthy,
+            READY_PATH => Route::Ready,
+            "/" => Route::Landing,
+            _ => match pages.into_iter().find(is_but_for_a_slash) {
+                Some(page) => Route::Moved(page),
+                None => Route::Unknown,
+            },
         }
     }
 
@@ -71,6 +97,24 @@ impl Site {
         }
         response
     }
+}
+
+/// Sends the client to `path` on this host, with the query it had.
+fn moved(path: &str, query: Option<&str>) -> Response<Full<Bytes>> {
+    let location = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut response = response(
+        StatusCode::MOVED_PERMANENTLY,
+        TEXT,
+        format!("the page is at {path}\n"),
+    );
+    // Whatever was in a request line can be in a header.
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
 }
 
 fn method_not_allowed() -> Response<Full<Bytes>> {
