@@ -3,113 +3,94 @@
 //! All addresses means one socket for both families, as ipv6(7) describes for `IPV6_V6ONLY` off;
 //! the sysctl `net.ipv6.bindv6only` has no say in it. Hosts without IPv6 get IPv4 alone.
 
-use std::fmt;
+mod address;
+mod plan;
+
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::str::FromStr;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+pub use address::ListenAddress;
+use plan::{Socket, Wanted};
 
 /// Connections that wait to be accepted: far more than scrapers come at a time.
 const BACKLOG: i32 = 128;
 
-/// An address to listen on: `:PORT` (all addresses of the host), `HOST:PORT` or `[IPV6]:PORT`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenAddress {
-    /// Without brackets; `None` means all addresses.
-    host: Option<String>,
-    port: u16,
-}
-
-impl FromStr for ListenAddress {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (host, port) = text.rsplit_once(':').context("the port is missing")?;
-        // `parse` alone would take `+80`.
-        if !port.bytes().all(|b| b.is_ascii_digit()) {
-            bail!("the port is not a number");
-        }
-        let port = port.parse().context("the port is not within 0..=65535")?;
-        let host = match host.strip_prefix('[').map(|h| h.strip_suffix(']')) {
-            Some(Some(address)) => Some(ipv6(address)?),
-            Some(None) => bail!("the closing bracket is missing"),
-            None if host.contains([':', ']']) => bail!("an IPv6 address needs brackets around it"),
-            None if host.is_empty() => None,
-            None => Some(host.to_owned()),
-        };
-        Ok(Self { host, port })
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
-            host => write!(f, "{}:{}", host.as_deref().unwrap_or_default(), self.port),
-        }
-    }
-}
-
 /// Listens on every address.
 ///
 /// The sockets do not block, as `tokio::net::TcpListener::from_std` wants them. A host name listens
-/// on every address that it stands for and that this host has.
+/// on every address that it stands for and that this host has. What two addresses have in common
+/// is listened on once.
 ///
 /// # Errors
 ///
 /// One line that names the address and what can be done.
 pub fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<TcpListener>> {
+    let resolved = addresses
+        .iter()
+        .map(|address| resolve(address).map_err(|error| explain(address, error)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut sockets = plan::sockets(&resolved.concat()).into_iter();
     let mut listeners = Vec::new();
-    for address in addresses {
-        let listening = match &address.host {
-            None => listen_on_all(address.port).map(|listener| vec![listener]),
-            Some(host) => listen_on_host(host, address.port),
-        };
-        listeners.extend(listening.map_err(|error| explain(address, error))?);
+    for (address, wanted) in addresses.iter().zip(&resolved) {
+        let own = sockets.by_ref().take(wanted.len());
+        listeners.extend(listen_on_each(own).map_err(|error| explain(address, error))?);
     }
     Ok(listeners)
 }
 
-/// Checks the address between brackets. It may have a zone (`fe80::1%eth0`, RFC 4007).
-fn ipv6(text: &str) -> anyhow::Result<String> {
-    let address = text
-        .split_once('%')
-        .map_or(text, |(address, _zone)| address);
-    address
-        .parse::<Ipv6Addr>()
-        .with_context(|| format!("{address:?} is not an IPv6 address"))?;
-    Ok(text.to_owned())
+fn resolve(address: &ListenAddress) -> io::Result<Vec<Wanted>> {
+    let Some(host) = &address.host else {
+        return Ok(vec![Wanted::All(address.port)]);
+    };
+    let addresses = (host.as_str(), address.port).to_socket_addrs()?;
+    Ok(addresses.map(Wanted::one).collect())
 }
 
-fn listen_on_all(port: u16) -> io::Result<TcpListener> {
-    match listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
-        Err(error) if is_absent(&error) => {
-            listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
-        }
-        listener => listener,
-    }
-}
-
-fn listen_on_host(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
+/// `None` is listened on elsewhere. One of them is enough: `localhost` is also ::1, even where there is
+/// no IPv6.
+fn listen_on_each(sockets: impl Iterator<Item = Option<Socket>>) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
+    let mut is_elsewhere = false;
     let mut absent = None;
-    for address in (host, port).to_socket_addrs()? {
-        match listen(address) {
-            Ok(listener) => listeners.push(listener),
-            // `localhost` is also ::1, even where there is no IPv6.
-            Err(error) if is_absent(&error) => absent = Some(error),
-            Err(error) => return Err(error),
+    for socket in sockets {
+        match socket.map(listen_on) {
+            Some(Ok(listener)) => listeners.push(listener),
+            Some(Err(error)) if is_absent(&error) => absent = Some(error),
+            Some(Err(error)) => return Err(error),
+            None => is_elsewhere = true,
         }
     }
     match absent {
-        Some(error) if listeners.is_empty() => Err(error),
+        Some(error) if listeners.is_empty() && !is_elsewhere => Err(error),
         _ => Ok(listeners),
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(socket: Socket) -> io::Result<TcpListener> {
+    let all_ipv6 = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match socket {
+        Socket::On(address) => listen(address, Families::Both),
+        Socket::AllIpv6(port) => listen(all_ipv6(port), Families::Own),
+        Socket::All(port) => match listen(all_ipv6(port), Families::Both) {
+            Err(error) if is_absent(&error) => {
+                listen((Ipv4Addr::UNSPECIFIED, port).into(), Families::Own)
+            }
+            listener => listener,
+        },
+    }
+}
+
+/// What `::` lets in; no other address has a choice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Families {
+    Both,
+    Own,
+}
+
+fn listen(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     let family = match address.ip() {
         IpAddr::V4(_) => AddressFamily::INET,
         IpAddr::V6(_) => AddressFamily::INET6,
@@ -119,8 +100,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // A restart must not wait for the old connections in TIME_WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if family == AddressFamily::INET6 {
-        // Only `::` is affected: there it lets IPv4 in.
-        sockopt::set_ipv6_v6only(&socket, false)?;
+        sockopt::set_ipv6_v6only(&socket, families == Families::Own)?;
     }
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
@@ -163,30 +143,6 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_shown_as_they_were_given() {
-        for text in [
-            ":10095",
-            ":0",
-            "127.0.0.1:80",
-            "localhost:9000",
-            "[::1]:65535",
-            "[fe80::1%eth0]:1",
-        ] {
-            assert_eq!(parse(text).to_string(), text);
-        }
-    }
-
-    #[test]
-    fn malformed_addresses_are_refused() {
-        for text in [
-            "", "10095", ":", ":+80", ":65536", ":http", "::1:80", "[::1]", "[::1:80", "[x]:80",
-            "[]:80", "::1]:80",
-        ] {
-            assert!(text.parse::<ListenAddress>().is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
     fn all_addresses_means_both_families() {
         let listeners = bind(&[parse(":0")]).expect("a free port");
         let address = listeners[0].local_addr().expect("an address");
@@ -207,6 +163,55 @@ mod tests {
                 "cannot listen on :{port}: address already in use (another process has the port: \
                  choose one with --web.listen-address)"
             )
+        );
+    }
+
+    #[test]
+    fn addresses_that_overlap_are_all_reached() {
+        let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+        for (hosts, sockets) in [
+            (&["0.0.0.0", "[::]"][..], 2),
+            (&["[::]", "0.0.0.0"], 2),
+            (&["[::]", "127.0.0.1"], 2),
+            (&["127.0.0.1", "[::1]", "127.0.0.1", "[::1]"], 2),
+            (
+                &["", "0.0.0.0", "[::]", "127.0.0.1", "[::1]", "localhost"],
+                1,
+            ),
+            (&["", ""], 1),
+        ] {
+            if hosts.iter().any(|host| host.contains(':')) && !has_ipv6 {
+                continue;
+            }
+            // A port that nobody has in either family.
+            let free = bind(&[parse(":0")]).expect("a free port");
+            let port = free[0].local_addr().expect("an address").port();
+            drop(free);
+            let addresses: Vec<_> = hosts
+                .iter()
+                .map(|h| parse(&format!("{h}:{port}")))
+                .collect();
+            let listeners = bind(&addresses).unwrap_or_else(|e| panic!("{hosts:?}: {e:#}"));
+            assert_eq!(listeners.len(), sockets, "{hosts:?}");
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("IPv4");
+            if has_ipv6 {
+                TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("IPv6");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_given_twice_is_listened_on_once() {
+        let free = bind(&[parse(":0")]).expect("a free port");
+        let port = free[0].local_addr().expect("an address").port();
+        drop(free);
+        let localhost = parse(&format!("localhost:{port}"));
+        let once = bind(&[localhost.clone()]).expect("localhost").len();
+        assert_eq!(
+            bind(&[localhost.clone(), localhost])
+                .expect("localhost")
+                .len(),
+            once
         );
     }
 
