@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use tokio::time::MissedTickBehavior;
 
 use crate::{
     metrics::{Collector, Exposition},
@@ -172,6 +173,8 @@ impl Collectors {
 /// that the thread that works and scrapes is not stuck.
 async fn work_regularly(exposition: Arc<Exposition>) {
     let mut interval = tokio::time::interval(WORK_INTERVAL);
+    // After a stall (SIGSTOP, a frozen cgroup) one round does the work of all that were missed.
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let exposition = Arc::clone(&exposition);
@@ -184,7 +187,48 @@ async fn work_regularly(exposition: Arc<Exposition>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use prometheus::proto::MetricFamily;
+    use tokio::time::{advance, sleep};
+
     use super::*;
+
+    /// Counts how often it works.
+    struct Worker(Arc<AtomicUsize>);
+
+    impl Collector for Worker {
+        fn name(&self) -> &'static str {
+            "worker"
+        }
+
+        fn collect(&self, _: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn work(&self) -> anyhow::Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_costs_one_round_of_work_not_one_for_each_that_it_missed() {
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let mut exposition = Exposition::new();
+        exposition.add(Box::new(Worker(Arc::clone(&rounds))));
+        tokio::spawn(work_regularly(Arc::new(exposition)));
+        let second = Duration::from_secs(1);
+        sleep(second).await;
+        assert_eq!(rounds.load(Ordering::Relaxed), 1);
+
+        // The clock goes on while the event loop stands still, as it does for a stopped process.
+        advance(12 * WORK_INTERVAL).await;
+        sleep(second).await;
+        assert_eq!(rounds.load(Ordering::Relaxed), 2);
+        sleep(WORK_INTERVAL).await;
+        assert_eq!(rounds.load(Ordering::Relaxed), 3);
+    }
 
     /// What runs with these flags, and is shown.
     fn shown(flags: &[&str]) -> Vec<&'static str> {
