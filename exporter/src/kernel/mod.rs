@@ -1,10 +1,12 @@
-//! What the running kernel is and says: its types, symbols, drop reasons, names and namespaces.
+//! What the running kernel is and says: its types, symbols, drop reasons, names, namespaces
+//! and BPF maps.
 //!
 //! The collectors and commands stand on this; it knows none of them. Parsers are pure functions over
 //! bytes and readers, and what does I/O takes the paths of procfs and sysfs as arguments.
 
 pub mod btf;
 pub mod kallsyms;
+pub mod maps;
 pub mod name;
 pub mod netns;
 pub mod reasons;

@@ -1,9 +1,12 @@
 //! Every dropped packet is counted, once, under load from several CPUs and while it is read all the time.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use tempfile::NamedTempFile;
 
 use netdrop_tests::exporter::Exporter;
 use netdrop_tests::netns::Veth;
@@ -106,6 +109,50 @@ fn the_sum_of_categories_and_unattributed_is_every_drop_of_the_machine() {
         counted <= (last.2 - first.0) as f64,
         "some were counted twice: {looks:?}"
     );
+}
+
+/// What the list of possible CPUs says where something else covers it: fewer than there are, as a
+/// container's may, more, and nonsense.
+const FALSE_LISTS: [&str; 6] = ["0", "0-511", "0-4294967295", "3-0", "", "none"];
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_false_list_of_possible_cpus_changes_no_count() {
+    let _room = Room::enter();
+    let cpus = send::cpus();
+    assert!(cpus.len() >= 2, "this test needs two CPUs");
+    let (receiver, sender) = (Namespace::new(), Namespace::new());
+    let veth = Veth::between(&receiver, &sender);
+    for list in FALSE_LISTS {
+        let file = NamedTempFile::new().unwrap();
+        fs::write(file.path(), list).unwrap();
+        let cover = "mount --bind \"$0\" /sys/devices/system/cpu/possible && exec \"$@\"";
+        let path = file.path().to_str().unwrap();
+        let exporter = Exporter::launch()
+            .namespace(&receiver)
+            .wrapper(&["unshare", "--mount", "sh", "-c", cover, path])
+            .start();
+        let witness = Witness::of_protocol(send::ETHERTYPE);
+        let send_on = |&cpu| {
+            let flood = Flood {
+                cpu: Some(cpu),
+                ..Flood::over(&veth.b, 100)
+            };
+            sender.enter(|| flood.send())
+        };
+        let sent: u64 = cpus.iter().map(send_on).sum();
+        wait_until("the witness has seen every frame", SOON, || {
+            witness.count() == sent
+        });
+        println!("{list:?}");
+        let metrics = exporter.scrape();
+        assert_all_there(
+            metrics.sum(DROPPED, &[("device", &veth.a)]),
+            &witness,
+            &metrics,
+        );
+        assert_eq!(exporter.complaints(), Vec::<String>::new());
+    }
 }
 
 /// Asserts that `packets` and those that the kernel could not attribute are what the witness saw.

@@ -11,7 +11,7 @@ use netdrop_tests::pressure::under_flood;
 use netdrop_tests::strace::{Call, Fault, Strace};
 use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send};
 
-/// More than the 256 elements that a drain asks for at a time (`exporter/src/collectors/drops/drain.rs`), so that it
+/// More than the 256 elements that a drain asks for at a time (`exporter/src/kernel/maps/hash.rs`), so that it
 /// takes several batches.
 const DEVICES: usize = 300;
 /// Under each flood.
@@ -184,42 +184,6 @@ fn a_drain_that_fails_at_any_step_loses_nothing_and_the_next_one_goes_on() {
     ] {
         assert!(told(step), "{step:?} is not in {complaints:#?}");
     }
-}
-
-#[test]
-#[ignore = "needs root: run by tests/run.sh"]
-fn a_kernel_without_batches_is_read_one_by_one() {
-    let _room = Room::enter();
-    let mut scene = Scene::new();
-    // What a kernel before 5.6 says to the command.
-    let fault = Fault {
-        call: "bpf",
-        error: "EINVAL",
-        first: 3,
-        every: None,
-    };
-    let aimed = (0..ATTEMPTS).any(|_| {
-        scene.drop_packets(Keys::Many);
-        let strace = Strace::attach(scene.exporter.pid(), Some(fault));
-        let metrics = scene.exporter.scrape();
-        let calls = strace.detach();
-        let deleted = calls
-            .iter()
-            .filter(|call| call.text.starts_with("BPF_MAP_DELETE_ELEM"))
-            .count();
-        // Where a drain was under way when strace came, another call was the third.
-        let aimed = deleted >= DEVICES;
-        if aimed {
-            scene.take(metrics, true);
-            scene.assert_exact();
-        }
-        aimed
-    });
-    assert!(aimed, "no drain was one by one");
-    scene.drop_packets(Keys::Many);
-    scene.scrape(true);
-    scene.assert_exact();
-    never_backwards(&scene.scrapes);
 }
 
 #[test]

@@ -10,10 +10,24 @@ struct Step {
     says: &'static str,
 }
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 6] = [
     Step {
         is: |call| is_map(call) && call.text.contains("PERCPU_HASH"),
         says: "create the BPF maps",
+    },
+    Step {
+        // The program's own array is larger.
+        is: |call| {
+            is_map(call)
+                && call
+                    .text
+                    .contains("PERCPU_ARRAY, key_size=4, value_size=8, max_entries=1,")
+        },
+        says: "create the map that counts the CPUs",
+    },
+    Step {
+        is: |call| call.text.starts_with("BPF_OBJ_GET_INFO_BY_FD"),
+        says: "map DROPS_A: ask the kernel about it",
     },
     Step {
         is: |call| call.text.starts_with("BPF_PROG_LOAD") && call.text.contains("_TRACING"),

@@ -31,7 +31,6 @@ mod flags;
 pub mod program;
 pub mod resolve;
 pub mod series;
-pub mod sys;
 
 use device_names::DeviceNames;
 use drain::{Drain, UnattributedPackets};
@@ -88,9 +87,7 @@ impl DropCollector {
         let devices = DeviceNames::new(Arc::clone(&common.devices), common.filter.clone());
         let (kernel, reasons) = ask_kernel(&common.sysfs)?;
         let (program, maps) = program::attach(&kernel, flags.max_entries)?;
-        let possible_cpus = aya::util::nr_cpus()
-            .map_err(|(path, e)| anyhow::Error::new(e).context(format!("read {path}")))?;
-        let drain = Drain::new(maps, possible_cpus)?;
+        let drain = Drain::new(maps)?;
         let symbols = open_symbols(&common.procfs);
         // Parsing BTF took tens of megabytes, which are free by now.
         heap::trim();

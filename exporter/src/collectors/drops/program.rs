@@ -20,7 +20,10 @@ use netdrop_ebpf::{
 
 use super::drain::Maps;
 use crate::{
-    kernel::btf::{self, BtfError, TracepointArgs},
+    kernel::{
+        btf::{self, BtfError, TracepointArgs},
+        maps::{Array, Hash, MapError, PerCpuArray, PerCpuHash, PossibleCpus},
+    },
     privileges,
 };
 
@@ -94,6 +97,7 @@ fn is_not_permitted(error: &anyhow::Error) -> bool {
 
 fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Maps)> {
     let mut ebpf = load_maps(kernel, max_entries).context("create the BPF maps")?;
+    let maps = open_maps(&ebpf)?;
     let btf = Btf::from_sys_fs().context("read the kernel's BTF")?;
     let name = if may_read_rx_sk(&mut ebpf, kernel, &btf) {
         PROGRAM_RX_SK
@@ -112,12 +116,6 @@ fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Ma
         .context("attach to the tracepoint kfree_skb")?;
     let link = program.take_link(link)?;
     let program = program.fd()?.as_fd().try_clone_to_owned()?;
-    let maps = Maps {
-        drops: [take_map(&mut ebpf, DROPS_A)?, take_map(&mut ebpf, DROPS_B)?],
-        names: take_map(&mut ebpf, NAMES)?,
-        unattributed: take_map(&mut ebpf, UNATTRIBUTED)?,
-        active: take_map(&mut ebpf, ACTIVE_SECTION)?,
-    };
     Ok((
         Attached {
             program,
@@ -202,18 +200,36 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut BtfTrac
     Ok(program.try_into()?)
 }
 
-fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<OwnedFd> {
+/// The maps, past aya, which would size its buffers by `/sys/devices/system/cpu/possible`.
+fn open_maps(ebpf: &Ebpf) -> anyhow::Result<Maps> {
+    let cpus = PossibleCpus::ask()?;
+    log::debug!("the kernel has {} possible CPUs", cpus.get());
+    let drops = |name| open_map(ebpf, name, |fd| PerCpuHash::open(fd, cpus));
+    Ok(Maps {
+        drops: [drops(DROPS_A)?, drops(DROPS_B)?],
+        names: open_map(ebpf, NAMES, Hash::open)?,
+        unattributed: open_map(ebpf, UNATTRIBUTED, |fd| PerCpuArray::open(fd, cpus))?,
+        active: open_map(ebpf, ACTIVE_SECTION, Array::open)?,
+    })
+}
+
+fn open_map<T>(
+    ebpf: &Ebpf,
+    name: &str,
+    open: impl FnOnce(OwnedFd) -> Result<T, MapError>,
+) -> anyhow::Result<T> {
     let map = ebpf
-        .take_map(name)
+        .map(name)
         .ok_or_else(|| anyhow!("the BPF object has no map {name}"))?;
     let (Map::PerCpuHashMap(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::Array(data)) =
-        &map
+        map
     else {
         return Err(anyhow!(
             "map {name} of the BPF object has an unexpected type"
         ));
     };
-    Ok(data.fd().as_fd().try_clone_to_owned()?)
+    let fd = data.fd().as_fd().try_clone_to_owned()?;
+    open(fd).with_context(|| format!("map {name}"))
 }
 
 impl Attached {

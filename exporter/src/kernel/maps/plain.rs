@@ -1,0 +1,37 @@
+//! Which types the kernel may read and write byte for byte.
+
+#![expect(
+    unsafe_code,
+    reason = "a promise about types, on which the buffers of system calls rely"
+)]
+
+use netdrop_ebpf::{DeviceName, DropCount, DropKey, NameKey};
+
+/// Types that the kernel may read and write byte for byte.
+///
+/// # Safety
+///
+/// Every bit pattern must be a valid value, and the type must have no padding.
+pub unsafe trait Plain: Copy + Default {}
+
+// SAFETY: an integer.
+unsafe impl Plain for u32 {}
+// SAFETY: an integer.
+unsafe impl Plain for u64 {}
+// SAFETY: `repr(C)`, of integers, without padding: `sizes` below.
+unsafe impl Plain for DropKey {}
+// SAFETY: as above.
+unsafe impl Plain for DropCount {}
+// SAFETY: as above.
+unsafe impl Plain for NameKey {}
+// SAFETY: an array of bytes in a `repr(C)` struct.
+unsafe impl Plain for DeviceName {}
+
+/// A type without padding is as large as its fields together.
+mod sizes {
+    use super::*;
+
+    const _: () = assert!(size_of::<DropKey>() == 8 + 3 * 4 + 1 + 1 + 2);
+    const _: () = assert!(size_of::<DropCount>() == 2 * 8);
+    const _: () = assert!(size_of::<NameKey>() == 3 * 4);
+}
