@@ -2,7 +2,8 @@
 """Checks alerts/ beyond what promtool does.
 
   tests/check-alerts.py                  every alert has a severity, texts, links, a runbook, and unit tests: one in which
-                                         it fires, with its annotations, and one in which it does not
+                                         it fires, with its annotations, and one in which it does not; the unit tests
+                                         put reasons into the categories that the exporter does
   tests/check-alerts.py --scrape FILE    the rules use no metric, label or value that is not in this scrape of the exporter
 """
 
@@ -14,7 +15,9 @@ import sys
 
 import yaml
 
-ALERTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "alerts")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ALERTS = os.path.join(ROOT, "alerts")
+REASONS = os.path.join(ROOT, "exporter", "src", "kernel", "reasons", "reasons.tsv")
 SEVERITIES = {"page", "ticket", "info"}
 ANNOTATIONS = {"summary", "description", "runbook_url", "dashboard_url"}
 # What Prometheus itself and node_exporter give.
@@ -47,8 +50,14 @@ def rules():
 
 def check_alerts():
     fires, rests = set(), set()
+    categories = read_categories()
     for path in glob.glob(os.path.join(ALERTS, "tests", "*.test.yml")):
         for test in read(path)["tests"]:
+            for series in test["input_series"]:
+                labels = {label: value[1:-1] for label, _, value in MATCHER.findall(series["series"])}
+                reason, category = labels.get("reason"), labels.get("category")
+                if reason and category and category != categories.get(reason, "unknown"):
+                    yield f"{os.path.basename(path)}: {test['name']}: {reason} is not of the category {category}"
             for case in test.get("alert_rule_test", []):
                 expected = case["exp_alerts"]
                 (fires if expected else rests).add(case["alertname"])
@@ -76,6 +85,12 @@ def check_alerts():
         name = os.path.basename(path).removesuffix(".md")
         if name not in names:
             yield f"runbooks/{name}.md: no such alert"
+
+
+def read_categories():
+    """The category of each reason."""
+    with open(REASONS, encoding="utf-8") as table:
+        return dict(line.split("\t")[:2] for line in table if not line.startswith("#"))
 
 
 def read_scrape(path):

@@ -25,7 +25,7 @@ pub enum Category {
     Link,
     /// No memory.
     Resource,
-    /// Nothing is lost by it: duplicates, other hosts' packets.
+    /// Nobody's traffic is lost by it: duplicates, other hosts' packets, copies for tcpdump.
     Expected,
     /// The kernel gave no reason, or one that nobody listed.
     Unknown,
@@ -244,6 +244,20 @@ mod tests {
             ("RX_DROP_U_DUP", Category::Expected),
         ] {
             assert_eq!(category(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_costs_nobody_a_packet_is_expected() {
+        for name in [
+            "ARP_PVLAN_DISABLE",
+            "OTHERHOST",
+            "PACKET_SOCK_ERROR",
+            "RX_DROP_U_UNHANDLED_MGMT",
+            "TAP_TXFILTER",
+            "TCP_OLD_DATA",
+        ] {
+            assert_eq!(category(name), Category::Expected, "{name}");
         }
     }
 
