@@ -6,7 +6,7 @@ use allocation_counter::AllocationInfo;
 use netdrop_exporter::{
     collectors::link::{
         dump_sync::{DumpSync, Step},
-        message::{Admin, Carrier, Content, Link, LinkMessage, dump_request, messages},
+        message::{Admin, Carrier, Content, Link, LinkMessage, Parent, dump_request, messages},
         table::{Moment, Row, Table},
         transitions::Transition,
     },
@@ -56,6 +56,33 @@ fn after_the_dump() -> (Table, DumpSync) {
     (table, dump_sync)
 }
 
+/// The messages of a capture.
+fn split(capture: &mut [u8]) -> Vec<&mut [u8]> {
+    split_by(capture, |rest| {
+        rest.first_chunk()
+            .map(|len| u32::from_ne_bytes(*len) as usize)
+    })
+}
+
+/// The attributes of a message.
+fn split_attributes(message: &mut [u8]) -> Vec<&mut [u8]> {
+    split_by(message, |rest| {
+        let len = rest.first_chunk()?;
+        Some(usize::from(u16::from_ne_bytes(*len)))
+    })
+}
+
+/// What each is as long as it says, and begins at a multiple of 4.
+fn split_by(mut rest: &mut [u8], len: impl Fn(&[u8]) -> Option<usize>) -> Vec<&mut [u8]> {
+    let mut parts = Vec::new();
+    while let Some(len) = len(rest) {
+        let (part, after) = rest.split_at_mut(len.next_multiple_of(4).min(rest.len()));
+        parts.push(&mut part[..len]);
+        rest = after;
+    }
+    parts
+}
+
 fn names(table: &Table) -> Vec<String> {
     let rows = table.rows().into_iter();
     rows.map(|row| row.link.name.to_string()).collect()
@@ -93,25 +120,54 @@ fn a_dump_of_the_kernel_is_understood() {
 }
 
 #[test]
+fn a_port_is_told_from_virtual_links_by_its_bus_device() {
+    let port = fixture("port.bin");
+    let message = messages(&port).next().unwrap().unwrap();
+    let Content::Link(LinkMessage::Present(port)) = message.content else {
+        panic!("{message:?}");
+    };
+    assert_eq!((&port.name, &port.kind), (&"eth0".into(), &"".into()));
+    assert_eq!(*port.address, [0x02, 0xfc, 0, 0, 0, 1]);
+    let virtio = Parent::Device {
+        bus: "virtio".into(),
+        name: "virtio2".into(),
+    };
+    assert_eq!(port.parent, virtio);
+
+    let (table, _) = after_the_dump();
+    for row in table.rows() {
+        assert_eq!(row.link.parent, Parent::None, "{:?}", row.link.name);
+    }
+}
+
+#[test]
+fn a_kernel_that_knows_no_parents_does_not_say_that_there_is_none() {
+    let mut dump = fixture("dump.bin");
+    // All that is younger than IFLA_PROTO_DOWN_REASON, the last one of 5.10.
+    for attribute in split_attributes(&mut split(&mut dump)[0][32..]) {
+        if u16::from_ne_bytes([attribute[2], attribute[3]]) > 55 {
+            attribute[2..4].fill(0);
+        }
+    }
+    let message = messages(&dump).next().unwrap().unwrap();
+    let Content::Link(LinkMessage::Present(link)) = message.content else {
+        panic!("{message:?}");
+    };
+    assert_eq!(link.parent, Parent::Unknown);
+}
+
+#[test]
 fn the_story_of_the_captured_changes_is_told() {
     let (mut table, mut dump_sync) = after_the_dump();
-    let changes = fixture("changes.bin");
-    let ends_at = changes.len();
     // Up to each message: datagrams may be cut anywhere between them.
     let mut told = Vec::new();
-    let mut start = 0;
-    while start < ends_at {
-        let len = u32::from_ne_bytes(changes[start..start + 4].try_into().unwrap()) as usize;
-        apply(
-            &mut table,
-            dump_sync.datagram(&changes[start..start + len], Instant::now()),
-        );
+    for message in split(&mut fixture("changes.bin")) {
+        apply(&mut table, dump_sync.datagram(message, Instant::now()));
         for name in ["vc", "ve", "vd"] {
             if names(&table).iter().any(|n| n == name) {
                 told.push((name, row(&table, name).transitions));
             }
         }
-        start += len.next_multiple_of(4);
     }
     let last = |name| {
         let (_, transitions) = told.iter().rev().find(|(n, _)| *n == name).unwrap();
@@ -129,19 +185,14 @@ fn the_story_of_the_captured_changes_is_told() {
 fn a_port_that_leaves_its_bridge_is_not_gone() {
     const AF_BRIDGE: u8 = 7;
     const RTM_DELLINK: u16 = 17;
-    let changes = fixture("changes.bin");
-    let mut start = 0;
     let mut left = 0;
-    while start < changes.len() {
-        let len = u32::from_ne_bytes(changes[start..start + 4].try_into().unwrap()) as usize;
-        let message = &changes[start..start + len];
+    for message in split(&mut fixture("changes.bin")) {
         let kind = u16::from_ne_bytes([message[4], message[5]]);
         if (kind, message[16]) == (RTM_DELLINK, AF_BRIDGE) {
             let parsed = messages(message).next().unwrap().unwrap();
             assert_eq!(parsed.content, Content::Other);
             left += 1;
         }
-        start += len.next_multiple_of(4);
     }
     assert_eq!(left, 1);
 }
@@ -176,12 +227,8 @@ fn an_attribute_that_runs_over_the_end_is_refused() {
 /// The captured dump as the answer to another request.
 fn dump_for(seq: u32) -> Vec<u8> {
     let mut dump = fixture("dump.bin");
-    let mut start = 0;
-    while start < dump.len() {
-        let len = dump[start..].first_chunk().expect("a header");
-        let len = u32::from_ne_bytes(*len) as usize;
-        dump[start + 8..start + 12].copy_from_slice(&seq.to_ne_bytes());
-        start += len.next_multiple_of(4);
+    for message in split(&mut dump) {
+        message[8..12].copy_from_slice(&seq.to_ne_bytes());
     }
     dump
 }

@@ -7,7 +7,7 @@ use std::{
 
 use netdrop_exporter::{
     collectors::link::{
-        message::{Admin, Carrier, Link, LinkMessage, OperState},
+        message::{Admin, Carrier, Link, LinkMessage, OperState, Parent},
         table::{Moment, Row, Table},
         transitions::{PerTransition, Transition},
     },
@@ -76,6 +76,8 @@ impl Kernel {
                     kind: "".into(),
                     lower: None,
                     master: None,
+                    address: [2, 0, 0, 0, 0, 1].into(),
+                    parent: Parent::None,
                 };
                 self.links.insert(index, (link, PerTransition::default()));
                 self.tell(index)

@@ -20,7 +20,6 @@ pub mod crowd;
 pub mod dashboards;
 pub mod exporter;
 pub mod frames;
-pub mod hardware;
 pub mod http;
 pub mod launch;
 pub mod ledger;

@@ -1,11 +1,14 @@
 //! Every kind of link that this kernel has, in every state that the kind can have: what the exporter serves
 //! is what `ip -d link`, sysfs and rtnetlink say.
 
+use std::fs;
+use std::path::PathBuf;
+
 use netdrop_tests::links;
 use netdrop_tests::netns::Veth;
 use netdrop_tests::tap::Tap;
 use netdrop_tests::wait::SOON;
-use netdrop_tests::{Namespace, Room, Watched, wait_until};
+use netdrop_tests::{Exporter, Namespace, Room, Watched, wait_until};
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
@@ -202,4 +205,39 @@ fn links_that_are_there_at_the_start_are_the_same_as_new_ones() {
             assert_eq!(links::last_transition(&metrics, &device, transition), None);
         }
     }
+}
+
+/// A container often has an `eth0` with the index of the host's, and with a macvlan also its address. Where the
+/// host's sysfs is mounted there, that tells of the host's port.
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_containers_link_is_no_port_for_what_the_hosts_sysfs_says_of_its_namesake() {
+    let _room = Room::enter();
+    let is_port = |path: &PathBuf| path.join("device/driver").exists();
+    let mut all = fs::read_dir("/sys/class/net")
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let port = all.find(is_port).expect("this machine has a port");
+    let name = port.file_name().unwrap().to_str().unwrap();
+    let [index, address] = ["ifindex", "address"].map(|file| {
+        let text = fs::read_to_string(port.join(file)).unwrap();
+        text.trim().to_owned()
+    });
+    let container = Namespace::new();
+    let veth = format!(
+        "link add {name} index {index} address {address} up type veth peer name far index 4711"
+    );
+    container.ip(&veth.split(' ').collect::<Vec<_>>());
+    // `ip netns exec` mounts a sysfs of the namespace; this goes back to the host's.
+    let back = format!("--mount=/proc/{}/ns/mnt", std::process::id());
+    let exporter = Exporter::launch()
+        .namespace(&container)
+        .wrapper(&["nsenter", &back])
+        .start();
+    let served = &links::served(&exporter.scrape())[name];
+    assert_eq!((served.kind.as_str(), served.driver.as_str()), ("veth", ""));
+    assert!(!served.physical);
+    // The host's own exporter knows it.
+    let served = &links::served(&Exporter::start(&[]).scrape())[name];
+    assert!(served.physical && !served.driver.is_empty());
 }

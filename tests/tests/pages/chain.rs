@@ -1,4 +1,4 @@
-//! From a link to a pager: a host with a stand-in for a network card, its exporter, Prometheus, Alertmanager and
+//! From a link to a pager: a host with a veth that stands in for a network card, its exporter, Prometheus, Alertmanager and
 //! a webhook receiver.
 
 use std::fs;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use netdrop_tests::alertmanager::Alertmanager;
-use netdrop_tests::hardware::Hardware;
 use netdrop_tests::netns::{Namespace, Veth};
 use netdrop_tests::prometheus::{Prometheus, Setup, Target};
 use netdrop_tests::wait::SOON;
 use netdrop_tests::webhook::{Alert, Notification, Webhook};
 use netdrop_tests::{Exporter, wait_until};
+use tempfile::NamedTempFile;
 
 /// What the host is called, by its label `instance`.
 pub(crate) const HOST: &str = "host-a.example";
@@ -34,7 +34,7 @@ pub(crate) struct Chain {
     pub(crate) prometheus: Prometheus,
     pub(crate) alertmanager: Alertmanager,
     exporter: Exporter,
-    _hardware: Hardware,
+    _rules: NamedTempFile,
     pub(crate) listener: TcpListener,
     pub(crate) server: SocketAddr,
     cable: Veth,
@@ -59,15 +59,11 @@ impl Chain {
         host.ip(&[&neighbour[..], &["dev", CARD, "nud", "permanent"]].concat());
         let listener = switch.enter(|| TcpListener::bind("192.0.2.2:0").unwrap());
 
-        let hardware = Hardware::of(&host, &[CARD]);
-        let sysfs = format!("--path.sysfs={}", hardware.sysfs().display());
-        let exporter = Exporter::launch()
-            .namespace(&host)
-            .arguments(&[&sysfs])
-            .start();
+        let exporter = Exporter::launch().namespace(&host).start();
         let started = Instant::now();
         let webhook = Webhook::start(Some(&host));
         let alertmanager = Alertmanager::start(&routes(webhook.address()), Some(&host));
+        let rules = rules();
         let prometheus = Prometheus::start(&Setup {
             scrape_interval: interval,
             evaluation_interval: interval,
@@ -77,7 +73,7 @@ impl Chain {
                 instance: Some(&format!("{HOST}:10095")),
             }],
             leave_out: Some(OF_THE_MACHINE),
-            rules: vec![&alerts().join("netdrop.rules.yml")],
+            rules: vec![rules.path()],
             alertmanager: Some(alertmanager.address()),
             namespace: Some(&host),
             data: None,
@@ -96,7 +92,7 @@ impl Chain {
             prometheus,
             alertmanager,
             exporter,
-            _hardware: hardware,
+            _rules: rules,
             server: listener.local_addr().unwrap(),
             listener,
             cable,
@@ -146,6 +142,16 @@ pub(crate) fn is_the_page(alert: &Alert, status: &str) -> bool {
 /// The directory `alerts/`.
 pub(crate) fn alerts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../alerts")
+}
+
+/// The rules as they are, but for ports: a veth has no bus device, and a namespace of a test has no other port.
+fn rules() -> NamedTempFile {
+    let (port, stand_in) = (r#"physical="true""#, r#"kind="veth""#);
+    let rules = fs::read_to_string(alerts().join("netdrop.rules.yml")).unwrap();
+    assert!(rules.contains(port), "the rules have no {port}");
+    let file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
+    fs::write(file.path(), rules.replace(port, stand_in)).unwrap();
+    file
 }
 
 /// The example as it is, but with our receiver, and without the long waits: for a ticket, which the page that

@@ -9,6 +9,7 @@ use prometheus::proto::{Metric, MetricFamily};
 
 use super::{
     message::{Admin, Carrier},
+    sysfs::is_physical,
     table::Row,
 };
 use crate::{
@@ -52,7 +53,7 @@ fn info(rows: &[Row]) -> MetricFamily {
         "What a link is and what it sits on; 1.",
         rows.iter().map(|row| {
             let facts = row.facts.as_ref();
-            let physical = facts.is_some_and(|facts| facts.physical);
+            let physical = is_physical(&row.link, facts);
             let kind = match row.link.kind.label() {
                 kind if kind.is_empty() => facts.map_or("", |facts| facts.role.kind()).into(),
                 kind => kind,

@@ -11,6 +11,7 @@ use log::Level;
 
 use super::{
     message::Carrier,
+    sysfs::is_physical,
     table::Change,
     transitions::{Transition, works},
 };
@@ -47,7 +48,7 @@ impl Journal {
 
     /// Writes what happened to a link. `speed` is the one it has now.
     pub fn write(&mut self, change: &Change, speed: Option<u32>, now: Instant) {
-        let physical = is_physical(change);
+        let physical = is_physical(&change.link, change.facts.as_ref());
         let throttle = if physical {
             &mut self.physical
         } else {
@@ -99,10 +100,6 @@ impl Journal {
         let deadlines = [self.physical.deadline(), self.virtual_.deadline()];
         deadlines.into_iter().flatten().min()
     }
-}
-
-fn is_physical(change: &Change) -> bool {
-    change.facts.as_ref().is_some_and(|facts| facts.physical)
 }
 
 fn level(transition: Transition, physical: bool) -> Level {

@@ -1,6 +1,7 @@
 //! The thread that listens to the kernel and keeps the table.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,13 +22,10 @@ use super::{
     journal::Journal,
     message::{Carrier, LinkMessage},
     netlink::{LinkSocket, Received},
-    sysfs::Sysfs,
+    sysfs::{Sysfs, is_physical},
     table::{Change, Event, Moment, Table},
 };
-use crate::{
-    devices::{Devices, IfIndex},
-    kernel::name::Name,
-};
+use crate::devices::{Devices, IfIndex};
 
 /// Datagrams that are read before the log is written. It is bounded so that an endless stream of
 /// changes cannot keep the log silent.
@@ -127,7 +125,7 @@ impl Monitor {
             return Ok(Turn::Stop);
         }
         let mut changes = Vec::new();
-        let mut speeds_wanted = Vec::new();
+        let mut speeds_wanted = BTreeSet::new();
         for _ in 0..BATCH {
             match socket.receive()? {
                 Received::Nothing => {
@@ -145,7 +143,7 @@ impl Monitor {
                 }
             }
         }
-        self.read_speeds(&speeds_wanted, &mut changes);
+        self.read_speeds(speeds_wanted, &mut changes);
         self.write_log(&changes);
         Ok(Turn::Again)
     }
@@ -170,7 +168,7 @@ impl Monitor {
         &mut self,
         step: Step,
         changes: &mut Vec<LoggedChange>,
-        speeds_wanted: &mut Vec<Speed>,
+        speeds_wanted: &mut BTreeSet<IfIndex>,
     ) {
         match step {
             Step::DumpBegins => self.shared.table().begin_dump(),
@@ -190,14 +188,14 @@ impl Monitor {
     }
 
     /// Only this thread changes the table, so facts can be read before it is locked for good.
-    fn apply(&mut self, message: LinkMessage, speeds_wanted: &mut Vec<Speed>) -> Vec<Event> {
+    fn apply(&mut self, message: LinkMessage, speeds_wanted: &mut BTreeSet<IfIndex>) -> Vec<Event> {
         let mut facts = None;
         if let LinkMessage::Present(link) = &message
             && self.shared.table().lacks_facts(link)
         {
-            facts = self.sysfs.facts(&link.name, link.index);
-            if link.carrier == Carrier::On && facts.as_ref().is_some_and(|facts| facts.physical) {
-                speeds_wanted.push(Speed::of(link.index, &link.name));
+            facts = self.sysfs.facts(link);
+            if link.carrier == Carrier::On && is_physical(link, facts.as_ref()) {
+                speeds_wanted.insert(link.index);
             }
         }
         let now = Moment {
@@ -243,16 +241,14 @@ impl Monitor {
 
     /// Reads the speed of physical links that got a carrier. It takes the RTNL lock, so it waits
     /// until the messages are read, and is done once for many flaps.
-    fn read_speeds(&self, wanted: &[Speed], changes: &mut [LoggedChange]) {
+    fn read_speeds(&self, mut wanted: BTreeSet<IfIndex>, changes: &mut [LoggedChange]) {
         let came = changes.iter().filter(|logged| logged.got_carrier());
-        let came = came.map(|logged| Speed::of(logged.change.link.index, &logged.change.link.name));
-        let mut wanted: Vec<Speed> = wanted.iter().cloned().chain(came).collect();
-        wanted.sort_unstable_by_key(|wanted| wanted.index);
-        // The last name is the current one.
-        wanted.reverse();
-        wanted.dedup_by_key(|wanted| wanted.index);
-        for Speed { index, name } in wanted {
-            let speed = self.sysfs.speed(&name);
+        wanted.extend(came.map(|logged| logged.change.link.index));
+        for index in wanted {
+            let Some(link) = self.shared.table().link(index) else {
+                continue;
+            };
+            let speed = self.sysfs.speed(&link);
             self.shared.table().set_speed(index, speed);
             for logged in changes.iter_mut().filter(|t| t.change.link.index == index) {
                 logged.speed = speed;
@@ -301,23 +297,7 @@ struct LoggedChange {
 
 impl LoggedChange {
     fn got_carrier(&self) -> bool {
-        let physical = self.change.facts.as_ref().is_some_and(|f| f.physical);
-        physical && self.change.link.carrier == Carrier::On
-    }
-}
-
-/// A device whose speed is to be read.
-#[derive(Clone)]
-struct Speed {
-    index: IfIndex,
-    name: Name,
-}
-
-impl Speed {
-    fn of(index: IfIndex, name: &Name) -> Self {
-        Self {
-            index,
-            name: name.clone(),
-        }
+        let link = &self.change.link;
+        link.carrier == Carrier::On && is_physical(link, self.change.facts.as_ref())
     }
 }

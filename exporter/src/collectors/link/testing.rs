@@ -1,6 +1,6 @@
 //! What the unit tests of links share.
 
-use super::message::{Admin, Carrier, Link, OperState};
+use super::message::{Admin, Carrier, Link, OperState, Parent};
 use crate::devices::IfIndex;
 
 /// A link that works.
@@ -16,5 +16,7 @@ pub(crate) fn link(index: u32, name: &str) -> Link {
         kind: "".into(),
         lower: None,
         master: None,
+        address: [2, 0, 0, 0, 0, 1].into(),
+        parent: Parent::Unknown,
     }
 }

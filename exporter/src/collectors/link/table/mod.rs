@@ -155,6 +155,11 @@ impl Table {
             .collect()
     }
 
+    /// What is known of a device.
+    pub fn link(&self, index: IfIndex) -> Option<Link> {
+        Some(self.devices.get(&index)?.link.clone())
+    }
+
     /// Keeps the speed of a device, to tell it when the link goes down.
     pub fn set_speed(&mut self, index: IfIndex, speed: Option<u32>) {
         if let Some(device) = self.devices.get_mut(&index) {

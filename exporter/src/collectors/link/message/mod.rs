@@ -4,31 +4,32 @@
 //! Linux 4.16. neli's parser trusts lengths, so all of them are checked before it gets to see a
 //! message.
 
-use std::io::Cursor;
+use std::{io::Cursor, sync::Arc};
 
 use neli::{
-    FromBytesWithInput, ToBytes,
-    attr::Attribute,
+    ToBytes,
     consts::{
         nl::NlmF,
-        rtnl::{Iff, Ifla, IflaInfo, RtAddrFamily, Rtm},
+        rtnl::{Ifla, RtAddrFamily, Rtm},
     },
     nl::{NlPayload, NlmsghdrBuilder},
-    rtnl::{Ifinfomsg, IfinfomsgBuilder, Rtattr, RtattrBuilder},
-    types::{Buffer, RtBuffer},
+    rtnl::{IfinfomsgBuilder, RtattrBuilder},
+    types::RtBuffer,
 };
 
 use crate::{devices::IfIndex, kernel::name::Name};
+
+mod link;
+
+use link::{gone, present};
 
 /// `RTEXT_FILTER_SKIP_STATS` (`include/uapi/linux/rtnetlink.h`). Without `RTEXT_FILTER_VF` beside
 /// it, the virtual functions of a card are not listed either: with many they would not fit into a
 /// message.
 const WITHOUT_STATISTICS: u32 = 1 << 3;
 
-/// `struct nlmsghdr`, `struct ifinfomsg` (16 bytes each) and `struct rtattr`.
+/// `struct nlmsghdr`.
 const MESSAGE_HEADER: usize = 16;
-const IFINFO: usize = 16;
-const ATTRIBUTE_HEADER: usize = 4;
 
 /// `NLMSG_ERROR` and `NLMSG_DONE` (`include/uapi/linux/netlink.h`).
 const ERROR: u16 = 2;
@@ -43,7 +44,7 @@ pub enum LinkMessage {
     Gone(IfIndex),
 }
 
-/// Everything that netlink says about a link and that we serve.
+/// Everything that netlink says about a link and that we serve, or know it again by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Unique in this namespace as long as the device is in it.
@@ -66,6 +67,27 @@ pub struct Link {
     pub lower: Option<IfIndex>,
     /// The device that it is a port of (IFLA_MASTER).
     pub master: Option<IfIndex>,
+    /// IFLA_ADDRESS; empty without one.
+    pub address: Arc<[u8]>,
+    /// Its bus device.
+    pub parent: Parent,
+}
+
+/// The bus device of a link (`dev->dev.parent`), which makes it a port of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// The kernel does not say. It tells parents from Linux 5.14 on, and from some versions later
+    /// also that there is none.
+    Unknown,
+    /// There is none: the link is virtual.
+    None,
+    /// It has one.
+    Device {
+        /// IFLA_PARENT_DEV_BUS_NAME, such as `pci`; empty if it is on no bus.
+        bus: Name,
+        /// IFLA_PARENT_DEV_NAME, such as `0000:3b:00.0`. Unique on its bus, in all namespaces.
+        name: Name,
+    },
 }
 
 /// What somebody set the link to (IFF_UP).
@@ -204,127 +226,6 @@ fn envelope(message: &[u8]) -> Result<Envelope, Malformed> {
             },
         },
     })
-}
-
-fn present(payload: &[u8]) -> Result<Content, Malformed> {
-    let info = ifinfo(payload)?;
-    if is_of_a_family(&info) {
-        return Ok(Content::Other);
-    }
-    let mut link = Link {
-        index: index(*info.ifi_index())?,
-        name: Name::default(),
-        admin: if info.ifi_flags().contains(Iff::UP) {
-            Admin::Up
-        } else {
-            Admin::Down
-        },
-        carrier: Carrier::Off,
-        operstate: OperState(0),
-        carrier_ups: 0,
-        carrier_downs: 0,
-        kind: Name::default(),
-        lower: None,
-        master: None,
-    };
-    let (mut ups, mut downs, mut lower_is_elsewhere) = (None, None, false);
-    for attribute in info.rtattrs().iter() {
-        match attribute.rta_type() {
-            Ifla::Ifname => link.name = Name::until_nul(attribute.payload().as_ref()),
-            Ifla::Carrier if number::<u8>(attribute)? != 0 => link.carrier = Carrier::On,
-            Ifla::Operstate => link.operstate = OperState(number(attribute)?),
-            Ifla::CarrierUpCount => ups = Some(number(attribute)?),
-            Ifla::CarrierDownCount => downs = Some(number(attribute)?),
-            Ifla::Link => link.lower = other_index(number(attribute)?),
-            Ifla::LinkNetnsid => lower_is_elsewhere = true,
-            Ifla::Master => link.master = other_index(number(attribute)?),
-            Ifla::Linkinfo => link.kind = kind(attribute)?,
-            _ => {}
-        }
-    }
-    // Wireless extensions send events as messages of links that lack everything else
-    // (`net/wireless/wext-core.c`); a change of the state always has a message of its own.
-    let (Some(ups), Some(downs)) = (ups, downs) else {
-        return Ok(Content::Other);
-    };
-    (link.carrier_ups, link.carrier_downs) = (ups, downs);
-    if link.name.is_empty() {
-        return Err(Malformed("a link without name"));
-    }
-    if lower_is_elsewhere {
-        link.lower = None;
-    }
-    Ok(Content::Link(LinkMessage::Present(link)))
-}
-
-fn gone(payload: &[u8]) -> Result<Content, Malformed> {
-    let info = ifinfo(payload)?;
-    if is_of_a_family(&info) {
-        return Ok(Content::Other);
-    }
-    let index = index(*info.ifi_index())?;
-    Ok(Content::Link(LinkMessage::Gone(index)))
-}
-
-/// Bridges tell in the same group of ports that come and go, with AF_BRIDGE
-/// (`br_ifinfo_notify` in `net/bridge/br_netlink.c`): the device itself stays.
-fn is_of_a_family(info: &Ifinfomsg) -> bool {
-    *info.ifi_family() != RtAddrFamily::Unspecified
-}
-
-fn ifinfo(payload: &[u8]) -> Result<Ifinfomsg, Malformed> {
-    let attributes = payload.get(IFINFO..).ok_or(Malformed("a short link"))?;
-    check_attributes(attributes)?;
-    Ifinfomsg::from_bytes_with_input(&mut Cursor::new(payload), payload.len())
-        .map_err(malformed("a link"))
-}
-
-fn kind(link_info: &Rtattr<Ifla, Buffer>) -> Result<Name, Malformed> {
-    check_attributes(link_info.payload().as_ref())?;
-    let nested = link_info
-        .get_attr_handle::<IflaInfo>()
-        .map_err(malformed("what kind a link is"))?;
-    let kind = nested.get_attribute(IflaInfo::Kind);
-    Ok(Name::until_nul(
-        kind.map_or(&[][..], |kind| kind.payload().as_ref()),
-    ))
-}
-
-/// Whether every attribute ends, with its padding, where the next begins or where all end.
-fn check_attributes(mut rest: &[u8]) -> Result<(), Malformed> {
-    const WRONG: Malformed = Malformed("the length of an attribute");
-    while !rest.is_empty() {
-        let len = usize::from(u16_at(rest, 0).ok_or(WRONG)?);
-        if len < ATTRIBUTE_HEADER {
-            return Err(WRONG);
-        }
-        rest = rest.get(aligned(len)..).ok_or(WRONG)?;
-    }
-    Ok(())
-}
-
-fn number<T: neli::FromBytes>(attribute: &Rtattr<Ifla, Buffer>) -> Result<T, Malformed> {
-    attribute
-        .get_payload_as()
-        .map_err(malformed("a number that is too short"))
-}
-
-fn index(index: i32) -> Result<IfIndex, Malformed> {
-    match u32::try_from(index) {
-        Ok(index) if index > 0 => Ok(IfIndex(index)),
-        _ => Err(Malformed("an index below 1")),
-    }
-}
-
-/// 0 stands for none.
-fn other_index(index: u32) -> Option<IfIndex> {
-    (index > 0).then_some(IfIndex(index))
-}
-
-/// What neli says goes nowhere: it names types of its own, and the lengths it may complain of were
-/// checked.
-fn malformed<E>(what: &'static str) -> impl Fn(E) -> Malformed {
-    move |_| Malformed(what)
 }
 
 /// Messages and attributes begin at multiples of 4 (`NLMSG_ALIGNTO`, `RTA_ALIGNTO`).
