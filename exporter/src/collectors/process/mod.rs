@@ -7,10 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use once_cell::sync::OnceCell;
 use procfs::process::{Process, Stat};
-use procfs::{FromRead, FromReadSI, KernelStats, LocalSystemInfo};
+use procfs::{FromRead, ProcError};
 use prometheus::proto::{MetricFamily, MetricType};
 
 use crate::{
@@ -44,9 +44,8 @@ impl ProcessCollector {
     fn boot_time_seconds(&self) -> anyhow::Result<u64> {
         let read = || {
             let path = self.procfs.join("stat");
-            KernelStats::from_file(&path, &LocalSystemInfo)
-                .map(|stat| stat.btime)
-                .with_context(|| cannot_read(&path))
+            let stat = fs::read(&path).with_context(|| cannot_read(&path))?;
+            boot_time_seconds(&stat).with_context(|| cannot_read(&path))
         };
         self.boot_time_seconds.get_or_try_init(read).copied()
     }
@@ -65,7 +64,9 @@ impl Collector for ProcessCollector {
 
     fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
         let root = self.procfs.join("self");
-        let process = Process::new_with_root(root.clone()).with_context(|| cannot_read(&root))?;
+        let process = Process::new_with_root(root.clone())
+            .map_err(plain)
+            .with_context(|| cannot_read(&root))?;
 
         let path = root.join("stat");
         let stat = fs::read(&path).with_context(|| cannot_read(&path))?;
@@ -74,6 +75,7 @@ impl Collector for ProcessCollector {
 
         let open = process
             .fd_count()
+            .map_err(plain)
             .with_context(|| cannot_read(&root.join("fd")))?;
         families.push(gauge(
             "process_open_fds",
@@ -148,7 +150,28 @@ fn parse_stat(line: &[u8]) -> anyhow::Result<Stat> {
     let (_, numbers) = line.rsplit_once(')').context("it has no name")?;
     let numbers = numbers.trim();
     ensure!(!numbers.is_empty(), "it ends with the name");
-    Ok(Stat::from_read(format!("0 () {numbers}").as_bytes())?)
+    Stat::from_read(format!("0 () {numbers}").as_bytes()).map_err(plain)
+}
+
+/// The time of the boot in seconds since the epoch, from the line `btime 1700000000` of `/proc/stat`.
+/// Not by procfs, which wants every other line of that file, too.
+fn boot_time_seconds(stat: &[u8]) -> anyhow::Result<u64> {
+    let mut lines = stat.split(|&byte| byte == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(b"btime "));
+    let value = value.context("it has no btime, the time of the boot")?;
+    let value = std::str::from_utf8(value).context("its btime is not a number")?;
+    value.trim().parse().context("its btime is not a number")
+}
+
+/// The error without procfs' words around it: they repeat the path, and for a file without what it
+/// expects they ask to report a bug and name the machine that it was built on.
+fn plain(error: ProcError) -> anyhow::Error {
+    match error {
+        ProcError::Io(error, _) => error.into(),
+        ProcError::NotFound(_) => anyhow!("there is no such file"),
+        ProcError::PermissionDenied(_) => anyhow!("permission denied"),
+        _ => anyhow!("it is not as proc(5) describes it"),
+    }
 }
 
 /// The soft limit in a line such as `Max open files    1024    524288    files`. Not by procfs, which
@@ -257,6 +280,54 @@ mod tests {
         let error = format!("{:#}", outcome.expect_err("no limits"));
         assert!(error.contains("self/limits"), "{error}");
         assert_eq!(value(&values, "process_threads"), 9.0);
+    }
+
+    #[test]
+    fn a_file_without_what_it_should_have_is_named_in_our_own_words() {
+        let root = procfs_without_limits();
+        fs::write(root.path().join("4242/limits"), "Max open files 1024").expect("limits");
+        for (file, text, says) in [
+            ("stat", "cpu  1 2 3\n", "cannot read {}: it has no btime"),
+            (
+                "stat",
+                "btime soon\n",
+                "cannot read {}: its btime is not a number",
+            ),
+            (
+                "stat",
+                "btime \u{ff}\n",
+                "cannot read {}: its btime is not a number",
+            ),
+            (
+                "self/stat",
+                "7 (name) S 1 2\n",
+                "cannot read {}: it is not as proc(5)",
+            ),
+            (
+                "self/stat",
+                "7 (name) S 1 2 x\n",
+                "cannot read {}: it is not as proc(5)",
+            ),
+        ] {
+            let path = root.path().join(file);
+            let before = fs::read(&path).expect(file);
+            fs::write(&path, text).expect(file);
+            let error = collect(root.path()).1.expect_err(text);
+            let says = says.replace("{}", &path.display().to_string());
+            let error = format!("{error:#}");
+            assert!(error.starts_with(&says), "{text:?}: {error}");
+            assert!(!error.contains("bug"), "{text:?}: {error}");
+            fs::write(&path, before).expect(file);
+        }
+    }
+
+    #[test]
+    fn of_proc_stat_only_the_btime_is_needed() {
+        assert_eq!(boot_time_seconds(b"btime 17\n").expect("a time"), 17);
+        assert_eq!(
+            boot_time_seconds(STAT.as_bytes()).expect("a time"),
+            1_700_000_000
+        );
     }
 
     #[test]
