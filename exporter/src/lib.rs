@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod collectors;
 pub mod devices;
+pub mod error;
 pub mod heap;
 pub mod kernel;
 pub mod metrics;

@@ -9,6 +9,7 @@ use anyhow::Context;
 use log::LevelFilter;
 use netdrop_exporter::{
     cli::{Command, ServeArgs},
+    error::one_line,
     privileges::{self, Privileged},
     service, web,
 };
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     match serve_until_stopped(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            log::error!("{e:#}");
+            log::error!("{}", one_line(&e));
             ExitCode::FAILURE
         }
     }

@@ -10,6 +10,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use tokio::time::MissedTickBehavior;
 
 use crate::{
+    error::one_line,
     metrics::{Collector, Exposition},
     privileges::{Privileged, Unprivileged},
     service,
@@ -135,7 +136,7 @@ impl OpenedCollectors {
                 Ok(collector) if shown => exposition.add(collector),
                 Ok(collector) => hidden.push(collector),
                 Err(e) => {
-                    log::error!("{e:#}");
+                    log::error!("{}", one_line(&e));
                     if shown {
                         exposition.add_failed(name);
                     }

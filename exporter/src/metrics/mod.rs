@@ -16,6 +16,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 mod text;
 
+use crate::error::one_line;
 use text::FamilyText;
 
 /// The release, as Cargo.toml has it.
@@ -127,7 +128,8 @@ impl Exposition {
         for running in &self.running {
             if let Err(e) = running.collector.work() {
                 let name = running.collector.name();
-                log::debug!("collector {name} cannot work between scrapes: {e:#}");
+                let why = one_line(&e);
+                log::debug!("collector {name} cannot work between scrapes: {why}");
             }
         }
     }
@@ -223,8 +225,7 @@ impl Running {
         let was_failing = self.failing.swap(error.is_some(), Ordering::Relaxed);
         match error {
             Some(error) if !was_failing => {
-                let chain = format!("{error:#}").replace('\n', " ");
-                warn!("collector {name} fails: {chain}");
+                warn!("collector {name} fails: {}", one_line(error));
             }
             None if was_failing => info!("collector {name} works again"),
             _ => {}
