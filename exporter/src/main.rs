@@ -65,14 +65,13 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         .map(TcpListener::from_std)
         .collect::<Result<_, _>>()?;
     if let Err(e) = privileges::confine(&[&args.procfs, &args.sysfs]) {
-        log::warn!("cannot confine itself: {e}");
+        log::log!(e.level(), "file accesses are not confined: {e}");
     }
     let privileged = Privileged::at_start();
     let common = args.common();
     let opened = args.collectors.open(common, &privileged);
     // Before the first thread: each has its own.
-    let unprivileged = privileges::give_up(privileged, || opened.work_now())
-        .context("cannot give up capabilities")?;
+    let unprivileged = privileges::give_up(privileged, || opened.work_now())?;
     let collectors = opened.start(&unprivileged);
     service::ready(&collectors.status());
     let exposition = Arc::clone(&collectors.exposition);

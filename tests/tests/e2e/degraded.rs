@@ -65,6 +65,23 @@ fn without_capabilities_it_serves_and_says_which_are_missing() {
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
+fn in_a_user_namespace_it_says_so_and_suspects_nothing_else() {
+    let _room = Room::enter();
+    for wrapper in [
+        &["unshare", "--user", "--map-root-user"][..],
+        &["unshare", "--user"],
+    ] {
+        let exporter = Exporter::launch().wrapper(wrapper).start();
+        drops_failed_with_one_line(&exporter, &["user namespace (rootless container)"]);
+        let told = exporter.complaints().concat();
+        for other in ["seccomp", "lockdown", "RLIMIT_MEMLOCK", "kptr_restrict"] {
+            assert!(!told.contains(other), "{told}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
 fn without_btf_it_serves_and_names_the_file() {
     let _room = Room::enter();
     let cover = "mount -t tmpfs none /sys/kernel/btf && exec \"$@\"";

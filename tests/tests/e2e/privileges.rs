@@ -1,6 +1,9 @@
 //! With exactly the capabilities it asks for everything works, without each of them just what is documented is
 //! missing, and once it runs it has none.
 
+use std::fs;
+use std::path::Path;
+
 use netdrop_tests::launch::Launch;
 use netdrop_tests::netns::Veth;
 use netdrop_tests::privileges::{CAP_BPF, Threads, needed_to_read_maps};
@@ -197,6 +200,101 @@ fn where_the_kernel_wants_a_capability_to_read_maps_that_one_is_kept() {
         assert_eq!(threads.capabilities(set), held, "{set}");
     }
     assert_eq!(exporter.complaints(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn an_exporter_that_cannot_give_up_its_capabilities_does_not_serve() {
+    let _room = Room::enter();
+    // What the sandbox refuses, and what is left by it.
+    for (call, error, left) in [
+        ("prctl", "EPERM", "cannot check what is given up"),
+        ("prctl", "EINVAL", "cannot check what is given up"),
+        // Some of the calls that empty the bounding set, and none that read it.
+        ("prctl", "EPERM:when=50..60", "the bounding set"),
+        ("capset", "EPERM", "the effective set"),
+        ("capget", "EPERM", "cannot read capabilities"),
+    ] {
+        let directory = tempdir().unwrap();
+        let log = directory.path().join("calls");
+        let launch = Exporter::launch().wrapper(&words(&refusing(call, error, &log)));
+        let ended = launch.run();
+        assert_eq!(ended.code, Some(1), "{call}: {error}: {}", ended.log);
+        let complaints: Vec<_> = ended.log.lines().filter(|l| l.contains("ERROR")).collect();
+        assert_eq!(complaints.len(), 1, "{}", ended.log);
+        for words in [left, "seccomp"] {
+            assert!(
+                complaints[0].contains(words),
+                "{call}: {error}: {complaints:?}"
+            );
+        }
+        assert!(!ended.log.contains("listening"), "{}", ended.log);
+        if call == "prctl" {
+            // The other sets are emptied all the same.
+            let calls = fs::read_to_string(&log).unwrap();
+            let last = calls
+                .lines()
+                .rfind(|line| line.contains("capset("))
+                .unwrap();
+            let emptied = "effective=0, permitted=0, inheritable=0}) = 0";
+            assert!(last.ends_with(emptied), "{last}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn who_has_nothing_to_give_up_needs_no_permission_for_it() {
+    let _room = Room::enter();
+    let directory = tempdir().unwrap();
+    let log = directory.path().join("calls");
+    // setpriv(1) makes three such calls before.
+    let refusing = refusing("capset", "EPERM:when=4+", &log);
+    let exporter = Exporter::launch()
+        .wrapper(&words(&refusing))
+        .as_nobody()
+        .start();
+    assert_eq!(Threads::of(exporter.pid()).capabilities("CapEff"), 0);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn an_unconfined_start_is_said_and_gains_no_privileges_all_the_same() {
+    let _room = Room::enter();
+    for (error, says, complaints) in [
+        ("ENOSYS", "it needs Linux 5.13", 0),
+        ("EOPNOTSUPP", "add landlock to lsm=", 0),
+        ("EPERM", "seccomp profile", 1),
+    ] {
+        let directory = tempdir().unwrap();
+        let log = directory.path().join("calls");
+        let refusing = refusing("landlock_create_ruleset", error, &log);
+        let exporter = Exporter::launch().wrapper(&words(&refusing)).start();
+        let told = exporter.log();
+        let told: Vec<_> = told
+            .lines()
+            .filter(|line| line.contains("file accesses are not confined"))
+            .collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(says), "{told:?}");
+        assert_eq!(exporter.complaints().len(), complaints, "{error}");
+        let threads = Threads::of(exporter.pid());
+        assert!(threads.values("NoNewPrivs").iter().eq(["1"].iter()));
+    }
+}
+
+/// The command to start the exporter with, where each `call` fails with `error`. strace's own calls are
+/// not concerned.
+fn refusing(call: &str, error: &str, log: &Path) -> Vec<String> {
+    [
+        "strace".to_owned(),
+        "--daemonize".to_owned(),
+        "--follow-forks".to_owned(),
+        format!("--output={}", log.display()),
+        format!("--trace={call},capset"),
+        format!("--inject={call}:error={error}"),
+    ]
+    .into()
 }
 
 fn words(command: &[String]) -> Vec<&str> {

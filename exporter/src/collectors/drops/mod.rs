@@ -213,7 +213,7 @@ fn open_symbols(procfs: &std::path::Path) -> Option<Symbols> {
     let symbols = Symbols::open(procfs);
     let why = match &symbols {
         Ok(opened) if opened.visibility() == Visibility::Shown => return symbols.ok(),
-        Ok(_) => privileges::hidden_symbols_remedy(),
+        Ok(_) => privileges::why_hidden_symbols(),
         Err(e) => e.to_string(),
     };
     log::warn!(

@@ -81,12 +81,14 @@ pub struct RunStats {
 ///
 /// # Errors
 ///
-/// The kernel refuses; the error names missing capabilities, or what else it can be.
+/// The kernel refuses; where it does not permit it, the error says why.
 pub fn attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Maps)> {
-    try_attach(kernel, max_entries).map_err(|error| match privileges::missing_for_bpf() {
-        Some(missing) => error.context(missing),
-        None if is_not_permitted(&error) => error.context(privileges::other_refusals()),
-        None => error,
+    try_attach(kernel, max_entries).map_err(|error| {
+        if is_not_permitted(&error) {
+            error.context(privileges::why_no_bpf())
+        } else {
+            error
+        }
     })
 }
 
