@@ -3,7 +3,7 @@
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 
-use crate::segment::{ACK, Family, SYN};
+use crate::packet::{ACK, Family, SYN};
 use crate::sockets::tcp_state;
 use crate::wire::{Connection, Wire};
 
@@ -42,6 +42,13 @@ impl Life<'_> {
         segment.ack = segment.ack.wrapping_add(100_000);
         segment.frame()
     }
+
+    /// Asserts that it is still in its state.
+    pub fn stays(&self, wire: &Wire) {
+        let Connection { host, far, .. } = self.connection;
+        let state = tcp_state(&wire.host, host, Some(far));
+        assert_eq!(state, self.state, "the state changed meanwhile");
+    }
 }
 
 /// A connection in each of [`STATES`], in that order.
@@ -53,8 +60,7 @@ pub fn lives(wire: &Wire, family: Family) -> Vec<Life<'_>> {
         .into_iter()
         .zip(STATES)
         .map(|(port, state)| {
-            let host = SocketAddr::new(family.host(), port);
-            let far = SocketAddr::new(family.far(), 40_000);
+            let (host, far) = (family.host(port), family.far(40_000));
             let (connection, socket) = reach(wire, state, host, far);
             let shown = tcp_state(&wire.host, host, Some(far));
             assert_eq!(shown, state, "a connection is not in its state");
@@ -78,7 +84,7 @@ fn reach<'a>(
             let (mut connection, socket) = wire.connecting(host, far);
             if state == "SYN_RECV" {
                 // Both ask at the same time, so this is a full socket.
-                connection.send(SYN, b"");
+                connection.send(SYN, b"", 1);
                 connection.seq += 1;
             }
             (connection, Some(socket))
@@ -101,7 +107,7 @@ fn go_on(connection: &mut Connection<'_>, stream: TcpStream, state: &str) -> Opt
         "FIN_WAIT2" => {
             half_close();
             connection.expect_fin();
-            connection.send(ACK, b"");
+            connection.send(ACK, b"", 1);
         }
         "CLOSING" => {
             half_close();

@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::netns::Namespace;
-use crate::segment::Family;
+use crate::packet::Family;
 use crate::wire::DEVICE;
 
 /// Where on the way out of a host.
@@ -47,7 +47,7 @@ impl Place {
             Family::V4 => "ip",
             Family::V6 => "ip6",
         };
-        self.refuse(host, &format!("{protocol} daddr {}", family.far()))
+        self.refuse(host, &format!("{protocol} daddr {}", family.far(0).ip()))
     }
 
     fn refuse<'a>(self, host: &'a Namespace, which: &str) -> Refusal<'a> {

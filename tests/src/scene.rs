@@ -1,59 +1,51 @@
-//! A host whose only link is a tap device with the test at its far end, an exporter in it, and one
-//! question: does a cause of drops show with the right labels, and the right number of times?
-//!
-//! What the tap receives has gone through the whole stack when the write returns (`drivers/net/tun.c`,
-//! `tun_get_user`), in the context of the calling thread. So a cause knows when its packets are gone.
+//! A host on a wire, an exporter in it, and one question: does a cause of drops show with the right labels, and the
+//! right number of times?
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::ops::Deref;
 
 use crate::exporter::Exporter;
-use crate::netns::Namespace;
-use crate::packet::{FAR, FAR_MAC, FAR6, HOST, HOST_MAC, HOST6};
-use crate::tap::Tap;
-use crate::tracefs::{self, Witness};
-use crate::wait::{SOON, try_poll, wait_until};
-
-/// The name of the tap device in the host.
-pub const DEVICE: &str = "scene0";
+use crate::packet::{Family, IPV4_CHECKSUM, Packet};
+use crate::send::Flood;
+use crate::tracefs::{Drop, Witness};
+use crate::wait::{SOON, try_poll};
+use crate::watch::{self, Dropped};
+pub use crate::wire::DEVICE;
+use crate::wire::Wire;
 
 /// How often a cause is tried: an attempt that partly ran in the context of process 1, where some kernels
 /// show BPF programs nothing, proves nothing.
 const ATTEMPTS: usize = 5;
 
-/// The host, its link and its exporter.
+/// Where nobody listens: the discard service.
+pub const CLOSED: u16 = 9;
+
+/// The wire, and the exporter in its host.
 #[derive(Debug)]
 pub struct Scene {
-    /// The host.
-    pub host: Namespace,
-    tap: Tap,
-    exporter: Exporter,
+    wire: Wire,
+    /// The exporter.
+    pub exporter: Exporter,
     kept: RefCell<Vec<Box<dyn Any>>>,
 }
 
 /// One way to lose packets, and what the exporter must say about them beside reason and function.
 #[derive(Debug, Clone, Copy)]
 pub struct Cause {
-    /// What happens, for the messages of a test.
-    pub what: &'static str,
-    /// The label `state`.
-    pub state: &'static str,
-    /// The label `device`.
-    pub device: &'static str,
-    /// The label `netns`.
-    pub netns: &'static str,
-    /// Makes it happen and leaves the host as it was. Returns how many packets were lost, by the number
-    /// of those sent or by a counter of the kernel.
-    pub provoke: fn(&Scene) -> u64,
+    what: &'static str,
+    state: &'static str,
+    device: &'static str,
+    netns: &'static str,
+    provoke: fn(&Scene) -> u64,
 }
-
-/// Packets by reason, function, state and device.
-type Counts = BTreeMap<[String; 4], u64>;
 
 impl Cause {
     /// Packets of no socket that are lost at the host's device.
+    ///
+    /// `provoke` makes it happen and leaves the host as it was. It returns how many packets were lost, by the number of
+    /// those sent or by a counter of the kernel.
     pub const fn at_device(what: &'static str, provoke: fn(&Scene) -> u64) -> Self {
         Self {
             what,
@@ -83,63 +75,49 @@ impl Cause {
     }
 }
 
+/// What every host refuses to receive, whatever its kernel. Each number of packets is another, so that none can stand
+/// for another.
+pub const ANYWHERE: [Cause; 5] = [
+    Cause::at_device("no handler of the EtherType", |scene| {
+        scene.send(&Flood::over(DEVICE, 1).frame(), 11)
+    }),
+    Cause::at_device("another host's hardware address", |scene| {
+        let mut packet = Packet::udp(CLOSED);
+        packet.to_mac[5] ^= 0xf0;
+        scene.send(&packet.frame(), 12)
+    }),
+    Cause::at_device("a wrong IP checksum", |scene| {
+        scene.send(&spoilt(&Packet::udp(CLOSED), IPV4_CHECKSUM), 13)
+    }),
+    Cause::at_device("UDP to a closed port", |scene| {
+        scene.send(&Packet::udp(CLOSED).frame(), 31)
+    }),
+    Cause::at_device("netfilter, input", |scene| {
+        let hook = "type filter hook input priority 0; udp dport 9 drop;";
+        let table = format!("table ip t {{ chain c {{ {hook} }}; }}");
+        scene.host.exec(&["nft", &table]);
+        let packets = scene.send(&Packet::udp(CLOSED).frame(), 15);
+        scene.run("nft delete table ip t");
+        packets
+    }),
+];
+
+/// A frame with one wrong byte.
+pub fn spoilt(packet: &Packet, at: usize) -> Vec<u8> {
+    let mut frame = packet.frame();
+    frame[at] ^= 0x55;
+    frame
+}
+
 impl Scene {
-    /// Sets it up, with IPv4 only, and starts the exporter.
+    /// Starts it.
     pub fn new() -> Self {
-        let host = Namespace::new();
-        let tap = Tap::new(&host, DEVICE);
-        let (host_mac, far_mac) = (mac(HOST_MAC), mac(FAR_MAC));
-        host.ip(&["link", "set", "dev", DEVICE, "address", &host_mac, "up"]);
-        // A tap device has no operational state to wait for.
-        wait_until("the tap has carrier", SOON, || {
-            host.ip(&["-o", "link", "show", "dev", DEVICE])
-                .contains("LOWER_UP")
-        });
-        host.ip(&["addr", "add", &format!("{HOST}/24"), "dev", DEVICE]);
-        // A permanent neighbour, so that nothing waits for ARP.
-        let far = FAR.to_string();
-        host.ip(&["neigh", "add", &far, "lladdr", &far_mac, "dev", DEVICE]);
-        let exporter = Exporter::launch().namespace(&host).start();
+        let wire = Wire::new();
         Self {
-            host,
-            tap,
-            exporter,
+            exporter: Exporter::launch().namespace(&wire.host).start(),
+            wire,
             kept: RefCell::default(),
         }
-    }
-
-    /// Lets the host receive a frame so many times, and returns the number.
-    pub fn receive(&self, frame: &[u8], times: u64) -> u64 {
-        for _ in 0..times {
-            self.tap.receive(frame).unwrap();
-        }
-        times
-    }
-
-    /// Lets the host receive a frame that its device itself drops, and says so to the writer.
-    pub fn receive_in_vain(&self, frame: &[u8], times: u64) -> u64 {
-        for _ in 0..times {
-            self.tap.receive(frame).unwrap_err();
-        }
-        times
-    }
-
-    /// The oldest frame that the host has sent and nobody has looked at yet.
-    pub fn sent(&self) -> Option<Vec<u8>> {
-        self.tap.sent()
-    }
-
-    /// Runs a command in the host, its words divided by spaces, and returns its standard output.
-    pub fn run(&self, command: &str) -> String {
-        self.host.exec(&command.split(' ').collect::<Vec<_>>())
-    }
-
-    /// Sets a sysctl of the host's network, named by its path below `/proc/sys/net`.
-    pub fn sysctl(&self, name: &str, value: &str) {
-        let path = format!("/proc/sys/net/{name}");
-        self.host.enter(|| {
-            fs::write(&path, value).unwrap_or_else(|error| panic!("cannot set {name}: {error}"));
-        });
     }
 
     /// Keeps something as long as the scene, because its end would drop packets once more.
@@ -147,78 +125,50 @@ impl Scene {
         self.kept.borrow_mut().push(Box::new(guard));
     }
 
-    /// Gives the device an IPv6 address, without messages of its own: no detection of duplicates, no
-    /// link-local address, no question for routers.
-    pub fn enable_ipv6(&self) {
-        let settings = [
-            ("addr_gen_mode", "1"),
-            ("accept_dad", "0"),
-            ("accept_ra", "0"),
-            ("router_solicitations", "0"),
-            ("disable_ipv6", "0"),
-        ];
-        for (name, value) in settings {
-            self.sysctl(&format!("ipv6/conf/{DEVICE}/{name}"), value);
-        }
-        let (host, far, mac) = (format!("{HOST6}/64"), FAR6.to_string(), mac(FAR_MAC));
-        self.host.ip(&["addr", "replace", &host, "dev", DEVICE]);
-        self.host
-            .ip(&["neigh", "replace", &far, "lladdr", &mac, "dev", DEVICE]);
+    /// As [`watch::drops`], of the host.
+    pub fn drops<T>(&self, family: Family, work: impl FnOnce() -> T) -> Vec<Dropped> {
+        watch::drops(&self.exporter, "host", family.ethertype(), work)
     }
 
-    /// Provokes each cause and checks what the exporter says about it; returns their different reasons.
+    /// Provokes each cause and checks what the exporter says about it; returns how many different reasons they have.
     ///
     /// # Panics
     /// When two causes were one and the same to the kernel: then one of them is not what it says.
-    pub fn check_all(&self, causes: &[Cause]) -> BTreeSet<String> {
-        let kinds = causes.iter().map(|cause| (cause.what, self.check(cause)));
-        let mut names = BTreeMap::new();
-        for (what, kind) in kinds {
-            println!("{what}: {} in {}", kind.reason, kind.function);
-            if let Some(other) = names.insert(kind, what) {
-                panic!("{what:?} and {other:?} are the same to the kernel");
+    pub fn check_all(&self, causes: &[Cause]) -> usize {
+        let mut kinds = BTreeMap::new();
+        for cause in causes {
+            let kind = self.check(cause);
+            println!("{}: {kind:?}", cause.what);
+            if let Some(other) = kinds.insert(kind, cause.what) {
+                panic!("{:?} and {other:?} are the same to the kernel", cause.what);
             }
         }
-        names.into_keys().map(|kind| kind.reason).collect()
+        let reasons = kinds.into_keys().map(|kind| kind.reason);
+        reasons.collect::<BTreeSet<_>>().len()
     }
 
     /// Provokes a cause. Then the exporter must have counted exactly these packets and no others, under
     /// the reason and function that the kernel's own trace names for as many.
-    pub fn check(&self, cause: &Cause) -> tracefs::Drop {
+    pub fn check(&self, cause: &Cause) -> Drop {
         for _ in 0..ATTEMPTS {
-            let before = self.counts(cause.netns);
+            let before = self.exporter.scrape();
             let witness = Witness::of_all();
             let packets = (cause.provoke)(self);
             assert_ne!(packets, 0, "{}: no packet was lost", cause.what);
-            let kinds = kinds_of(packets, &witness, cause.what);
-            let in_init = witness.count_in_init();
-            let grown = grown(&before, &self.counts(cause.netns));
+            // Some only fall when the kernel has waited for something. A miss shows below, in more detail.
+            let all = || witness.kinds().into_values().any(|seen| seen == packets);
+            let _seen = try_poll(SOON, || all().then_some(()));
+            let mut dropped = watch::grown(&before, &self.exporter.scrape(), cause.netns);
             self.discard();
-            if in_init == 0 {
-                return assert_matches(cause, packets, &kinds, &grown);
+            if witness.count_in_init() == 0 {
+                println!("{}: {packets} packets", cause.what);
+                watch::hold_against(&mut dropped, &witness);
+                let has_receiver = dropped.iter().any(|drop| drop.has_receiver);
+                watch::assert_one(&dropped, cause.state, cause.device, packets, has_receiver);
+                return dropped.remove(0).kind;
             }
         }
         panic!("{}: each attempt ran in process 1", cause.what);
-    }
-
-    /// What the exporter has counted of a namespace, except on `lo`, over which it is asked.
-    fn counts(&self, netns: &str) -> Counts {
-        let metrics = self.exporter.scrape();
-        let labels = [("netns", netns)];
-        metrics
-            .series("netdrop_dropped_packets_total", &labels)
-            .map(|sample| {
-                let labels = ["reason", "function", "state", "device"];
-                let key = labels.map(|label| sample.labels[label].clone());
-                (key, sample.value as u64)
-            })
-            .filter(|(key, _)| key[3] != "lo")
-            .collect()
-    }
-
-    /// Throws away what the host has sent, or its device would be full one day.
-    fn discard(&self) {
-        while self.sent().is_some() {}
     }
 }
 
@@ -228,41 +178,10 @@ impl Default for Scene {
     }
 }
 
-/// The kinds of drop of which the kernel's trace has exactly so many; others, of the rest of the machine,
-/// may be in it too.
-fn kinds_of(packets: u64, witness: &Witness, what: &str) -> Vec<tracefs::Drop> {
-    let kinds = try_poll(SOON, || {
-        let mut kinds = witness.kinds();
-        kinds.retain(|_, count| *count == packets);
-        (!kinds.is_empty()).then(|| kinds.into_keys().collect())
-    });
-    kinds.unwrap_or_else(|| panic!("{what}: {packets} lost, but seen {:?}", witness.kinds()))
-}
+impl Deref for Scene {
+    type Target = Wire;
 
-fn grown(before: &Counts, after: &Counts) -> Counts {
-    let grown = after.iter().map(|(key, count)| {
-        let was = before.get(key).copied().unwrap_or(0);
-        (key.clone(), count - was)
-    });
-    grown.filter(|(_, count)| *count > 0).collect()
-}
-
-fn assert_matches(
-    cause: &Cause,
-    packets: u64,
-    kinds: &[tracefs::Drop],
-    grown: &Counts,
-) -> tracefs::Drop {
-    let counts_of = |kind: &tracefs::Drop| {
-        let key = [&kind.reason, &kind.function, cause.state, cause.device].map(str::to_owned);
-        Counts::from([(key, packets)])
-    };
-    let matching = kinds.iter().find(|kind| counts_of(kind) == *grown);
-    let what = cause.what;
-    let found = matching.unwrap_or_else(|| panic!("{what}: {packets} of {kinds:?}, not {grown:?}"));
-    found.clone()
-}
-
-fn mac(bytes: [u8; 6]) -> String {
-    bytes.map(|byte| format!("{byte:02x}")).join(":")
+    fn deref(&self) -> &Wire {
+        &self.wire
+    }
 }

@@ -42,8 +42,6 @@ pub struct Drop {
     pub reason: String,
     /// The function that freed the packet, without offset and without suffixes such as `.constprop.0`.
     pub function: String,
-    /// The packet's EtherType.
-    pub protocol: u16,
 }
 
 impl Witness {
@@ -256,7 +254,6 @@ fn parse(line: &str) -> Option<Drop> {
     Some(Drop {
         reason: after("reason: ").unwrap_or_default().to_owned(),
         function: function.to_owned(),
-        protocol: after("protocol=")?.parse().ok()?,
     })
 }
 
@@ -290,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_line_gives_reason_function_and_protocol() {
+    fn a_trace_line_gives_reason_and_function() {
         // From `cat trace` on Linux 6.18.
         let line = "  python3-1 [001] b..1. 12.5: kfree_skb: skbaddr=00000000a1 rx_sk=0000000000000000 \
                     protocol=34997 location=__netif_receive_skb_core.constprop.0+0x1a4/0xd30 \
@@ -300,7 +297,6 @@ mod tests {
             Some(Drop {
                 reason: "UNHANDLED_PROTO".to_owned(),
                 function: "__netif_receive_skb_core".to_owned(),
-                protocol: 0x88b5,
             })
         );
     }

@@ -12,7 +12,7 @@ const DROPPED: &str = "netdrop_dropped_packets_total";
 /// How much one series has grown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dropped {
-    /// The labels `reason` and `function`: those of the kernel's trace.
+    /// The labels `reason` and `function`.
     pub kind: Drop,
     /// The label `state`.
     pub state: String,
@@ -24,48 +24,85 @@ pub struct Dropped {
     pub has_receiver: bool,
 }
 
-impl Dropped {
-    fn new(labels: &BTreeMap<String, String>, protocol: u16, packets: u64) -> Self {
+/// Does work that drops packets of one EtherType before it returns, and tells which series of a namespace have
+/// grown by it.
+///
+/// # Panics
+/// As [`hold_against`].
+pub fn drops<T>(
+    exporter: &Exporter,
+    netns: &str,
+    ethertype: u16,
+    work: impl FnOnce() -> T,
+) -> Vec<Dropped> {
+    let before = exporter.scrape();
+    let witness = Witness::of_protocol(ethertype);
+    work();
+    let mut dropped = grown(&before, &exporter.scrape(), netns);
+    hold_against(&mut dropped, &witness);
+    dropped
+}
+
+/// Which series of a namespace have grown from a scrape to a later one. `lo`, over which the exporter is asked, is
+/// left out.
+pub fn grown(before: &Metrics, after: &Metrics, netns: &str) -> Vec<Dropped> {
+    let series = |metrics: &Metrics| -> BTreeMap<BTreeMap<String, String>, u64> {
+        metrics
+            .series(DROPPED, &[("netns", netns)])
+            .filter(|sample| sample.labels["device"] != "lo")
+            .map(|sample| (sample.labels.clone(), sample.value as u64))
+            .collect()
+    };
+    let before = series(before);
+    let grown = series(after).into_iter().map(|(labels, packets)| {
+        let packets = packets - before.get(&labels).unwrap_or(&0);
         let label = |name: &str| labels[name].clone();
-        Self {
+        Dropped {
             kind: Drop {
                 reason: label("reason"),
                 function: label("function"),
-                protocol,
             },
             state: label("state"),
             device: label("device"),
             packets,
             has_receiver: false,
         }
-    }
+    });
+    grown.filter(|dropped| dropped.packets > 0).collect()
 }
 
-/// Does work that drops packets of one EtherType before it returns, and tells which series of a namespace have
-/// grown by it.
+/// Fills in whether there was a receiver, as the kernel's trace says.
 ///
 /// # Panics
-/// When the kernel's trace does not have each kind of them, by reason and function, exactly as often. `lo`,
-/// over which the exporter is asked, is left out.
-pub fn drops(
-    exporter: &Exporter,
-    netns: &str,
-    ethertype: u16,
-    work: impl FnOnce(),
-) -> Vec<Dropped> {
-    let before = series(&exporter.scrape(), netns);
-    let witness = Witness::of_protocol(ethertype);
-    work();
-    let after = series(&exporter.scrape(), netns);
-    let mut dropped = Vec::new();
-    for (labels, packets) in after {
-        let packets = packets - before.get(&labels).unwrap_or(&0);
-        if packets > 0 {
-            dropped.push(Dropped::new(&labels, ethertype, packets));
+/// When that trace does not have each kind of drop, by reason and function, exactly as often. It knows neither
+/// states nor devices.
+pub fn hold_against(dropped: &mut [Dropped], witness: &Witness) {
+    let mut counted = BTreeMap::new();
+    for drop in &*dropped {
+        *counted.entry(drop.kind.clone()).or_default() += drop.packets;
+    }
+    // The text of the trace can be behind for a moment; a real difference shows below.
+    let agrees = |traced: &BTreeMap<_, u64>| {
+        let mut counted = counted.iter();
+        counted.all(|(kind, packets)| traced.get(kind) == Some(packets))
+    };
+    let traced =
+        try_poll(SOON, || Some(witness.kinds()).filter(agrees)).unwrap_or_else(|| witness.kinds());
+    for (kind, packets) in counted {
+        assert_eq!(
+            traced.get(&kind),
+            Some(&packets),
+            "{dropped:?} in the metrics, and {traced:?} in the kernel's trace"
+        );
+        let received = witness.with_receiver(&kind);
+        assert!(
+            received == 0 || received == packets,
+            "{received} of {packets} {kind:?} have a receiving socket"
+        );
+        for drop in dropped.iter_mut().filter(|drop| drop.kind == kind) {
+            drop.has_receiver = received > 0;
         }
     }
-    hold_against(&mut dropped, &witness);
-    dropped
 }
 
 /// The packets by state.
@@ -93,43 +130,4 @@ pub fn assert_one(
         (state, device, packets, has_receiver),
         "{one:?}"
     );
-}
-
-/// Compares the sums over states and devices, which the kernel's trace does not have.
-fn hold_against(dropped: &mut [Dropped], witness: &Witness) {
-    let mut counted = BTreeMap::new();
-    for drop in &*dropped {
-        *counted.entry(drop.kind.clone()).or_default() += drop.packets;
-    }
-    // The text of the trace can be behind for a moment; a real difference shows below.
-    let agrees = |traced: &BTreeMap<_, u64>| {
-        counted
-            .iter()
-            .all(|(kind, packets)| traced.get(kind) == Some(packets))
-    };
-    let traced =
-        try_poll(SOON, || Some(witness.kinds()).filter(agrees)).unwrap_or_else(|| witness.kinds());
-    for (kind, packets) in counted {
-        assert_eq!(
-            traced.get(&kind),
-            Some(&packets),
-            "{dropped:?} in the metrics, and {traced:?} in the kernel's trace"
-        );
-        let received = witness.with_receiver(&kind);
-        assert!(
-            received == 0 || received == packets,
-            "{received} of {packets} {kind:?} have a receiving socket"
-        );
-        for drop in dropped.iter_mut().filter(|drop| drop.kind == kind) {
-            drop.has_receiver = received > 0;
-        }
-    }
-}
-
-fn series(metrics: &Metrics, netns: &str) -> BTreeMap<BTreeMap<String, String>, u64> {
-    metrics
-        .series(DROPPED, &[("netns", netns)])
-        .filter(|sample| sample.labels["device"] != "lo")
-        .map(|sample| (sample.labels.clone(), sample.value as u64))
-        .collect()
 }

@@ -12,7 +12,7 @@ use netdrop_tests::exporter::resident_kib;
 use netdrop_tests::http::{self, Response};
 use netdrop_tests::netns::Handle;
 use netdrop_tests::wait::{SOON, StopOnDrop};
-use netdrop_tests::{Exporter, Namespace, Room, Watched, frames, links, send, wait_until};
+use netdrop_tests::{Exporter, Namespace, Room, Watched, links, packet, send, wait_until};
 
 /// Taken by `tests/run.sh` from Debian's package of the same name.
 const NODE_EXPORTER: &str = "prometheus-node-exporter";
@@ -81,7 +81,7 @@ fn a_scrape_of_506_links_is_20_times_faster_than_node_exporters_and_takes_half_i
 fn churn_of_links_does_not_slow_scrapes_of_500_links_and_5000_drop_series() {
     let _room = Room::enter();
     let watched = Watched::over(Namespace::with_veths(PAIRS));
-    let frames = frames::of_every_kind();
+    let frames = packet::of_every_kind();
     for n in 0..PAIRS {
         watched.host.enter(|| {
             for side in ["a", "b"] {

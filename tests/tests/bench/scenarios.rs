@@ -8,7 +8,7 @@ use std::{
 };
 
 use netdrop_tests::{
-    Flood, Namespace, Wire, Witness, netns::Veth, refuse::Place, segment::Family, send,
+    Flood, Namespace, Wire, Witness, netns::Veth, packet::Family, refuse::Place, send,
 };
 use rustix::{
     net::sockopt::{set_socket_linger, set_socket_send_buffer_size},
@@ -72,7 +72,7 @@ impl Bench {
         let (connection, established) = wire.establish(host(80), far());
         let refused_segment = connection.segment(0, b"").frame();
         let witness = Witness::of_protocol(FAMILY.ethertype());
-        wire.send(&refused_segment);
+        wire.send(&refused_segment, 1);
         let received = witness.with_receiver(&witness.only_kind());
         assert_eq!(received, 1, "the segment was dropped without rx_sk");
         Self {
@@ -103,7 +103,7 @@ impl Bench {
 
     /// Drops one packet.
     pub(crate) fn drop_one(&self) {
-        self.wire.send(&self.refused_segment);
+        self.wire.send(&self.refused_segment, 1);
     }
 
     /// Every byte makes the connection try again to send what it has.
@@ -131,11 +131,11 @@ impl Bench {
 }
 
 fn host(port: u16) -> SocketAddr {
-    SocketAddr::new(FAMILY.host(), port)
+    FAMILY.host(port)
 }
 
 fn far() -> SocketAddr {
-    SocketAddr::new(FAMILY.far(), 40_000)
+    FAMILY.far(40_000)
 }
 
 /// Works on a thread of its own that stays on the first CPU.

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-use netdrop_tests::{Exporter, Namespace, Room, frames, launch, links, send};
+use netdrop_tests::{Exporter, Namespace, Room, launch, links, packet, send};
 
 /// Pairs of links; each end drops a frame of every kind.
 const PAIRS: usize = 50;
@@ -22,7 +22,7 @@ fn after_100_scrapes_of_1000_series_it_takes_less_than_8_mib() {
     exporter.scrape();
     let first_answer = begin.elapsed();
 
-    let frames = frames::of_every_kind();
+    let frames = packet::of_every_kind();
     here.enter(|| {
         for n in 0..PAIRS {
             for end in ["a", "b"] {

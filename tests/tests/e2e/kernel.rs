@@ -3,19 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use netdrop_exporter::kernel::{btf, reasons};
 use netdrop_tests::bpftool::Types;
-use netdrop_tests::causes::{
-    CLOSED, other_hardware_address, udp_to_closed_port, unhandled_ethertype, wrong_ip_checksum,
-};
-use netdrop_tests::packet::Packet;
-use netdrop_tests::scene::Cause;
-use netdrop_tests::segment::{ACK, Family};
+use netdrop_tests::packet::{ACK, Family};
+use netdrop_tests::scene::ANYWHERE;
 use netdrop_tests::watch::{assert_one, drops};
-use netdrop_tests::{Exporter, Room, Scene, Wire, Witness, wire};
+use netdrop_tests::{Exporter, Room, Scene, Witness, wire};
 
 #[test]
 #[ignore = "needs root and bpftool: run by tests/run.sh"]
@@ -49,16 +44,7 @@ fn drops_have_the_kernels_own_reason_and_function() {
     let _room = Room::enter();
     let witness = Witness::of_all();
     let scene = Scene::new();
-    let kinds: BTreeSet<_> = [
-        Cause::at_device("no handler of the EtherType", unhandled_ethertype),
-        Cause::at_device("another host's hardware address", other_hardware_address),
-        Cause::at_device("a wrong IP checksum", wrong_ip_checksum),
-        Cause::at_device("UDP to a closed port", udp_to_closed_port),
-        Cause::at_device("netfilter, input", netfilter_input),
-    ]
-    .iter()
-    .map(|cause| scene.check(cause))
-    .collect();
+    let kinds: BTreeSet<_> = ANYWHERE.iter().map(|cause| scene.check(cause)).collect();
     let reasons: BTreeSet<_> = kinds.iter().map(|kind| kind.reason.as_str()).collect();
     if witness.has_field("reason") {
         assert_eq!(reasons.len(), 5, "{reasons:?}");
@@ -71,8 +57,7 @@ fn drops_have_the_kernels_own_reason_and_function() {
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_received_segment_has_the_socket_that_the_kernel_names() {
     let _room = Room::enter();
-    let wire = Wire::new();
-    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let scene = Scene::new();
     let names_socket = Witness::of_all().has_field("rx_sk");
     // Without it, TCP has already taken device and socket off the packet that it refuses (tcp_v4_rcv).
     let (netns, device, state) = match names_socket {
@@ -81,17 +66,12 @@ fn a_received_segment_has_the_socket_that_the_kernel_names() {
     };
     let mut refusals = 0;
     for family in Family::BOTH {
-        let far = SocketAddr::new(family.far(), 40_000);
-        let (connection, _stream) = wire.establish(SocketAddr::new(family.host(), 80), far);
-        let mut old = connection.segment(ACK, b"old");
-        old.seq = old.seq.wrapping_sub(1 << 30);
+        let (connection, _stream) = scene.establish(family.host(80), family.far(40_000));
         let witness = Witness::of_protocol(family.ethertype());
-        let dropped = drops(&exporter, netns, family.ethertype(), || {
-            for _ in 0..12 {
-                wire.send(&old.frame());
-            }
+        let dropped = drops(&scene.exporter, netns, family.ethertype(), || {
+            connection.send_ahead(-(1 << 30), ACK, b"old", 12)
         });
-        wire.discard();
+        scene.discard();
         // Before 5.18 the kernel tells nobody what TCP refuses (tcp_drop, net/ipv4/tcp_input.c).
         let told = witness.kinds().into_values().any(|packets| packets == 12);
         if told {
@@ -122,12 +102,4 @@ fn what_the_kernel_counts_of_the_program_is_served() {
             .is_some()
     );
     println!("FEATURE nested {counted}");
-}
-
-fn netfilter_input(scene: &Scene) -> u64 {
-    let rule = "table ip refuse { chain refuse { type filter hook input priority 0; udp dport 9 drop; }; }";
-    scene.host.exec(&["nft", rule]);
-    let packets = scene.receive(&Packet::udp(CLOSED).frame(), 15);
-    scene.host.exec(&["nft", "delete table ip refuse"]);
-    packets
 }

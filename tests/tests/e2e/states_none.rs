@@ -4,11 +4,11 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use netdrop_tests::packet::{Body, Family, Packet, corrupted};
 use netdrop_tests::refuse::Place;
-use netdrop_tests::segment::{Family, corrupted, datagram};
-use netdrop_tests::watch::{assert_one, drops};
+use netdrop_tests::watch::assert_one;
 use netdrop_tests::wire::DEVICE;
-use netdrop_tests::{Exporter, Room, Wire};
+use netdrop_tests::{Room, Scene};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{
@@ -21,38 +21,27 @@ const PACKETS: u64 = 10;
 /// More than a receive buffer of the smallest size holds (`SOCK_MIN_RCVBUF`).
 const TOO_MANY: u64 = 40;
 
-fn host(family: Family) -> SocketAddr {
-    SocketAddr::new(family.host(), 5000)
-}
-
-fn far(family: Family) -> SocketAddr {
-    SocketAddr::new(family.far(), 6000)
-}
-
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn what_a_connected_udp_or_raw_socket_sends_has_no_state() {
     let _room = Room::enter();
-    let wire = Wire::new();
-    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let scene = Scene::new();
     for family in Family::BOTH {
         let sockets = [
-            open(&wire, family, SocketType::DGRAM, ipproto::UDP),
-            open(&wire, family, SocketType::RAW, ipproto::ICMP),
-            open(&wire, family, SocketType::RAW, ipproto::TCP),
+            open(&scene, family, SocketType::DGRAM, ipproto::UDP),
+            open(&scene, family, SocketType::RAW, ipproto::ICMP),
+            open(&scene, family, SocketType::RAW, ipproto::TCP),
         ];
-        assert_shown_as_established(&wire, family, 3);
+        assert_shown_as_established(&scene, family, 3);
         for (socket, packets) in sockets.iter().zip(PACKETS..) {
             for place in Place::ALL {
-                let _refusal = place.refuse_all(&wire.host, family);
-                let dropped = drops(&exporter, "host", family.ethertype(), || {
+                let _refusal = place.refuse_all(&scene.host, family);
+                let dropped = scene.drops(family, || {
                     for _ in 0..packets {
                         // Some places tell the sender, and the packet is gone all the same.
                         let sent = send(socket, &[0; 40], SendFlags::empty());
-                        assert!(
-                            matches!(sent, Ok(40) | Err(Errno::PERM | Errno::NOBUFS)),
-                            "{sent:?}"
-                        );
+                        let gone = matches!(sent, Ok(40) | Err(Errno::PERM | Errno::NOBUFS));
+                        assert!(gone, "{sent:?}");
                     }
                 });
                 assert_one(&dropped, "", place.device(), packets, false);
@@ -65,16 +54,12 @@ fn what_a_connected_udp_or_raw_socket_sends_has_no_state() {
 #[ignore = "needs root: run by tests/run.sh"]
 fn what_a_connected_udp_socket_has_no_room_for_has_no_state() {
     let _room = Room::enter();
-    let wire = Wire::new();
-    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let scene = Scene::new();
     for family in Family::BOTH {
-        let socket = open(&wire, family, SocketType::DGRAM, ipproto::UDP);
+        let socket = open(&scene, family, SocketType::DGRAM, ipproto::UDP);
         set_socket_recv_buffer_size(&socket, 1).unwrap();
-        assert_shown_as_established(&wire, family, 1);
-        let frame = datagram(far(family), host(family), b"data");
-        let dropped = drops(&exporter, "host", family.ethertype(), || {
-            (0..TOO_MANY).for_each(|_| wire.send(&frame));
-        });
+        assert_shown_as_established(&scene, family, 1);
+        let dropped = scene.drops(family, || scene.send(&datagram(family), TOO_MANY));
         let received = received(&socket);
         assert!(0 < received && received < TOO_MANY, "{received} received");
         assert_one(&dropped, "", DEVICE, TOO_MANY - received, true);
@@ -85,35 +70,47 @@ fn what_a_connected_udp_socket_has_no_room_for_has_no_state() {
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_datagram_that_is_corrupt_or_for_nobody_has_no_state() {
     let _room = Room::enter();
-    let wire = Wire::new();
-    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let scene = Scene::new();
     for (family, packets) in Family::BOTH.into_iter().zip(PACKETS..) {
-        let whole = datagram(far(family), host(family), b"data");
-        let to_nobody = drops(&exporter, "host", family.ethertype(), || {
-            (0..packets).for_each(|_| wire.send(&whole));
-        });
+        let whole = datagram(family);
+        let to_nobody = scene.drops(family, || scene.send(&whole, packets));
         assert_one(&to_nobody, "", DEVICE, packets, false);
 
-        let _socket = open(&wire, family, SocketType::DGRAM, ipproto::UDP);
-        assert_shown_as_established(&wire, family, 1);
+        let _socket = open(&scene, family, SocketType::DGRAM, ipproto::UDP);
+        assert_shown_as_established(&scene, family, 1);
         let frame = corrupted(whole);
-        let corrupt = drops(&exporter, "host", family.ethertype(), || {
-            (0..packets).for_each(|_| wire.send(&frame));
-        });
+        let corrupt = scene.drops(family, || scene.send(&frame, packets));
         let receiver = corrupt.iter().any(|drop| drop.has_receiver);
         assert_one(&corrupt, "", DEVICE, packets, receiver);
-        wire.discard();
+        scene.discard();
     }
 }
 
+fn host(family: Family) -> SocketAddr {
+    family.host(5000)
+}
+
+fn far(family: Family) -> SocketAddr {
+    family.far(6000)
+}
+
+fn datagram(family: Family) -> Vec<u8> {
+    let packet = Packet {
+        from: far(family),
+        to: host(family),
+        ..Packet::new(Body::Udp(b"data".to_vec()))
+    };
+    packet.frame()
+}
+
 /// A socket of the host that is connected to the far end.
-fn open(wire: &Wire, family: Family, kind: SocketType, protocol: Protocol) -> OwnedFd {
+fn open(scene: &Scene, family: Family, kind: SocketType, protocol: Protocol) -> OwnedFd {
     let (domain, protocol) = match family {
         Family::V4 => (AddressFamily::INET, protocol),
         Family::V6 if protocol == ipproto::ICMP => (AddressFamily::INET6, ipproto::ICMPV6),
         Family::V6 => (AddressFamily::INET6, protocol),
     };
-    let socket = wire
+    let socket = scene
         .host
         .enter(|| socket(domain, kind, Some(protocol)).unwrap());
     // A raw socket takes no port.
@@ -128,8 +125,8 @@ fn open(wire: &Wire, family: Family, kind: SocketType, protocol: Protocol) -> Ow
 
 /// Asserts that ss(8) shows this many connected UDP and raw sockets, which says that their state is a number
 /// that would be one of TCP.
-fn assert_shown_as_established(wire: &Wire, family: Family, sockets: usize) {
-    let listing = wire.host.exec(&["ss", "-uwanH"]);
+fn assert_shown_as_established(scene: &Scene, family: Family, sockets: usize) {
+    let listing = scene.host.exec(&["ss", "-uwanH"]);
     let far = far(family).ip().to_string();
     let shown = listing
         .lines()

@@ -2,57 +2,52 @@
 //! wherever on that way it is dropped.
 //!
 //! What is dropped are replies, which the host sends in the context of this thread (`tests/src/wire.rs`), and
-//! never what it would send again: so the numbers are those of the segments that asked for them.
+//! never what it would send again: so the numbers are those of the segments that asked for them. Every case adds a
+//! number of its own, so that no two cases can be mixed up.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
-use netdrop_tests::lives::{Life, STATES, lives};
+use netdrop_tests::lives::{STATES, lives};
+use netdrop_tests::packet::{ACK, Family, RST, SYN, Segment};
 use netdrop_tests::refuse::Place;
-use netdrop_tests::segment::{ACK, Family, RST, SYN, Segment};
 use netdrop_tests::sockets::tcp_state;
-use netdrop_tests::watch::{Dropped, assert_one, by_state, drops};
-use netdrop_tests::{Exporter, Room, Wire};
+use netdrop_tests::watch::{assert_one, by_state, drops};
+use netdrop_tests::{Room, Scene};
 
-/// Sent once each; every case adds a number of its own, so that no two cases can be mixed up.
 const PACKETS: u64 = 10;
+
+/// The first of the ports that are asked from at each place.
+const PORTS: [u16; 3] = [41_000, 42_000, 43_000];
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_dropped_acknowledgment_has_the_state_of_the_connection_at_every_place() {
     let _room = Room::enter();
-    let wire = Wire::new();
-    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let scene = Scene::new();
     for family in Family::BOTH {
-        let lives = lives(&wire, family);
+        let lives = lives(&scene, family);
         // Refused data is acknowledged again, and never too often (tcp_oow_rate_limited); but a connection
         // that is only being asked for is reset.
         let with_replies = &lives[1..];
         assert_eq!(lives[0].state, "SYN_SENT");
         for place in Place::ALL {
-            let _refusal = place.refuse_tcp(&wire.host, ACK);
+            let _refusal = place.refuse_tcp(&scene.host, ACK);
             let mut sent = BTreeMap::new();
-            let dropped = drops(&exporter, "host", family.ethertype(), || {
+            let mut replies = scene.drops(family, || {
                 for (life, packets) in with_replies.iter().zip(PACKETS..) {
-                    for _ in 0..packets {
-                        wire.send(&life.refused_segment());
-                    }
+                    scene.send(&life.refused_segment(), packets);
                     sent.insert(life.state.as_str(), packets);
                 }
             });
             assert_eq!(sent.len(), STATES.len() - 1);
             // The refused segments themselves were to be received.
-            let replies: Vec<Dropped> = dropped
-                .into_iter()
-                .filter(|drop| !drop.has_receiver)
-                .collect();
+            replies.retain(|drop| !drop.has_receiver);
             assert_eq!(by_state(&replies), sent, "{place:?} {replies:?}");
-            for reply in &replies {
-                assert_eq!(reply.device, place.device(), "{place:?} {reply:?}");
-            }
-            with_replies.iter().for_each(|life| stays(&wire, life));
+            let all_there = replies.iter().all(|drop| drop.device == place.device());
+            assert!(all_there, "{place:?} {replies:?}");
+            with_replies.iter().for_each(|life| life.stays(&scene));
         }
-        wire.discard();
+        scene.discard();
     }
 }
 
@@ -60,33 +55,28 @@ fn a_dropped_acknowledgment_has_the_state_of_the_connection_at_every_place() {
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_dropped_answer_to_a_connection_request_has_state_new_syn_recv() {
     let _room = Room::enter();
-    let wire = Wire::new();
-    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let scene = Scene::new();
+    // For both families: no answer is sent again (reqsk_timer_handler), whenever that would be.
+    scene.sysctl("ipv4/tcp_synack_retries", "0");
     for (family, packets) in Family::BOTH.into_iter().zip(PACKETS..) {
-        let host = SocketAddr::new(family.host(), 80);
-        let far = |port| SocketAddr::new(family.far(), port);
-        let listener = wire.listener(host);
-        let request = wire.request(host, far(40_000));
-        let state = tcp_state(&wire.host, host, Some(request.far));
+        let host = family.host(80);
+        let _listener = scene.listener(host);
+        let request = scene.request(host, family.far(40_000));
+        let state = tcp_state(&scene.host, host, Some(request.far));
         assert_eq!(state, "NEW_SYN_RECV");
-
-        // For both families: no answer is sent again (reqsk_timer_handler), whenever that would be.
-        let retries = "net.ipv4.tcp_synack_retries=0";
-        wire.host.exec(&["sysctl", "-qw", retries]);
-        for (place, first_port) in Place::ALL.into_iter().zip([41_000, 42_000, 43_000]) {
-            let _refusal = place.refuse_tcp(&wire.host, SYN | ACK);
-            let dropped = drops(&exporter, "host", family.ethertype(), || {
+        for (place, first_port) in Place::ALL.into_iter().zip(PORTS) {
+            let _refusal = place.refuse_tcp(&scene.host, SYN | ACK);
+            let dropped = scene.drops(family, || {
                 for (_, port) in (0..packets).zip(first_port..) {
                     let ask = Segment {
-                        from: far(port),
+                        from: family.far(port),
                         ..request.segment(SYN, b"")
                     };
-                    wire.send(&ask.frame());
+                    scene.send(&ask.frame(), 1);
                 }
             });
             assert_one(&dropped, &state, place.device(), packets, false);
         }
-        drop(listener);
     }
 }
 
@@ -94,24 +84,21 @@ fn a_dropped_answer_to_a_connection_request_has_state_new_syn_recv() {
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_dropped_connection_request_has_state_syn_sent() {
     let _room = Room::enter();
-    let wire = Wire::new();
-    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let scene = Scene::new();
     for (family, packets) in Family::BOTH.into_iter().zip(PACKETS..) {
-        let host = |port| SocketAddr::new(family.host(), port);
-        let far = SocketAddr::new(family.far(), 80);
-        let (_, socket) = wire.connecting(host(7000), far);
-        let state = tcp_state(&wire.host, host(7000), Some(far));
-        assert_eq!(state, "SYN_SENT");
+        let (host, far) = (family.host(7000), family.far(80));
+        let (_, socket) = scene.connecting(host, far);
+        assert_eq!(tcp_state(&scene.host, host, Some(far)), "SYN_SENT");
         drop(socket);
-        for (place, first_port) in Place::ALL.into_iter().zip([41_000, 42_000, 43_000]) {
-            let _refusal = place.refuse_tcp(&wire.host, SYN);
-            let dropped = drops(&exporter, "host", family.ethertype(), || {
+        for (place, first_port) in Place::ALL.into_iter().zip(PORTS) {
+            let _refusal = place.refuse_tcp(&scene.host, SYN);
+            let dropped = scene.drops(family, || {
                 // Closed at once, so that none asks a second time.
                 for (_, port) in (0..packets).zip(first_port..) {
-                    drop(wire.connect(host(port), far));
+                    drop(scene.connect(family.host(port), far));
                 }
             });
-            assert_one(&dropped, &state, place.device(), packets, false);
+            assert_one(&dropped, "SYN_SENT", place.device(), packets, false);
         }
     }
 }
@@ -122,12 +109,11 @@ fn a_dropped_connection_request_has_state_syn_sent() {
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_dropped_reset_for_a_port_that_nobody_listens_on_has_no_state() {
     let _room = Room::enter();
-    let wire = Wire::new();
-    let exporter = Exporter::launch().namespace(&wire.host).start();
+    let scene = Scene::new();
     for (family, packets) in Family::BOTH.into_iter().zip(PACKETS..) {
         let ask = Segment {
-            from: SocketAddr::new(family.far(), 40_000),
-            to: SocketAddr::new(family.host(), 80),
+            from: family.far(40_000),
+            to: family.host(80),
             seq: 1,
             ack: 0,
             flags: SYN,
@@ -139,22 +125,13 @@ fn a_dropped_reset_for_a_port_that_nobody_listens_on_has_no_state() {
                 (Family::V6, Place::Output) => "",
                 _ => "host",
             };
-            let _refusal = place.refuse_tcp(&wire.host, RST | ACK);
-            let dropped = drops(&exporter, netns, family.ethertype(), || {
-                (0..packets).for_each(|_| wire.send(&ask.frame()));
+            let _refusal = place.refuse_tcp(&scene.host, RST | ACK);
+            let mut resets = drops(&scene.exporter, netns, family.ethertype(), || {
+                scene.send(&ask.frame(), packets)
             });
             // What asked for the resets is a drop, too.
-            let resets: Vec<Dropped> = dropped
-                .into_iter()
-                .filter(|drop| drop.kind.reason == "NETFILTER_DROP")
-                .collect();
+            resets.retain(|drop| drop.kind.reason == "NETFILTER_DROP");
             assert_one(&resets, "", place.device(), packets, false);
         }
     }
-}
-
-fn stays(wire: &Wire, life: &Life<'_>) {
-    let connection = &life.connection;
-    let state = tcp_state(&wire.host, connection.host, Some(connection.far));
-    assert_eq!(state, life.state, "the state changed meanwhile");
 }
