@@ -1,4 +1,4 @@
-//! netdrop-exporter: which packets the kernel drops and why.
+//! netdrop-exporter: which packets the kernel frees as dropped, and why.
 //!
 //! The modules are public so that tests and benchmarks can use them; this is not a stable API.
 

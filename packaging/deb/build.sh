@@ -41,9 +41,9 @@ Section: net
 Priority: optional
 Homepage: https://github.com/netdrop-exporter/netdrop-exporter
 Description: Prometheus exporter for packet drops and link carrier
- Tells, for every packet that the Linux kernel drops, why, where, on which
- socket state and which device, and for every link whether it lost its carrier
- or somebody set it down.
+ Counts every packet that the Linux kernel frees as dropped, by reason,
+ function, TCP state and device, and follows every link: whether it lost its
+ carrier or somebody set it down.
  .
  Drops are counted inside the kernel by a small BPF program: nothing is sampled
  and there is nothing to configure. Alert rules, runbooks and dashboards are in

@@ -20,7 +20,11 @@ pub const EXIT_USAGE: i32 = 2;
 
 static LONG_VERSION: Lazy<String> = Lazy::new(|| format!("{VERSION} (revision {REVISION})"));
 
-/// Prometheus exporter for the packets that the Linux kernel drops.
+/// Prometheus exporter for the packets that the Linux kernel frees as dropped.
+///
+/// It counts all packets that the kernel frees as dropped (`kfree_skb`), exactly, and follows the
+/// carrier of every link. It does not see what the network card or an XDP program in the driver
+/// drops, nor what a driver frees as consumed: see the device's own counters (`ip -s link`).
 #[derive(Parser)]
 #[command(
     name = "netdrop-exporter",

@@ -11,7 +11,7 @@ pub(super) fn page(telemetry_path: &str) -> String {
          <head><meta charset=\"utf-8\"><title>netdrop-exporter</title></head>\n\
          <body>\n\
          <h1>netdrop-exporter</h1>\n\
-         <p>Packets that the Linux kernel drops, as Prometheus metrics.</p>\n\
+         <p>Packets that the Linux kernel frees as dropped, as Prometheus metrics.</p>\n\
          <p>Version {VERSION}, revision {REVISION}</p>\n\
          <ul>\n\
          <li><a href=\"{telemetry_path}\">Metrics</a></li>\n\

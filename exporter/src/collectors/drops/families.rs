@@ -70,8 +70,8 @@ fn by_labels(series: &Series, value: impl Fn(Tally) -> u64) -> impl Iterator<Ite
 fn categories(series: &Series) -> MetricFamily {
     counter(
         "netdrop_category_dropped_packets_total",
-        "All dropped packets by category. With the unattributed ones these are the drops since \
-         start, exactly.",
+        "All packets that the kernel freed as dropped, by category. With the unattributed ones these \
+         are all since start, exactly.",
         series.categories().map(|(category, packets)| {
             sample(&[("category", category.as_str())], as_float(packets))
         }),

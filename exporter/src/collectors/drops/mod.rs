@@ -57,7 +57,7 @@ pub fn open(flags: Flags, common: &Common, _: &Privileged) -> Open {
     Ok(Box::new(collector))
 }
 
-/// Counts every packet that the kernel drops, for as long as this lives.
+/// Counts every packet that the kernel frees as dropped, for as long as this lives.
 pub struct DropCollector {
     state: Mutex<State>,
     procfs: PathBuf,

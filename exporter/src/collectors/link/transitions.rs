@@ -12,7 +12,7 @@ pub enum Transition {
     AdminDown,
     /// Somebody set it up.
     AdminUp,
-    /// It lost its carrier while it was set up: the cable, the optics, the other end.
+    /// It lost its carrier while it was set up; the kernel does not say why.
     CarrierDown,
     /// It got a carrier.
     CarrierUp,
