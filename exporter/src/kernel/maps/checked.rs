@@ -321,4 +321,18 @@ mod tests {
         let refused = Checked::<u32, u64>::open(file.into(), Kind::Array);
         assert!(matches!(refused, Err(MapError::Refused { .. })));
     }
+
+    #[test]
+    fn a_batch_that_the_kernel_refuses_has_taken_nothing() {
+        let file = std::fs::File::open("/dev/null").expect("/dev/null");
+        let no_map = Checked::<u32, u64> {
+            fd: file.into(),
+            kind: Kind::Hash,
+            max_entries: 4,
+            types: PhantomData,
+        };
+        let batch = no_map.take_batch(&mut Position::default(), &mut [0; 4], &mut [0; 4]);
+        assert_eq!(batch.taken, 0);
+        assert!(batch.walk.is_err());
+    }
 }
