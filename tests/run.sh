@@ -142,6 +142,7 @@ stage_kernels() {
 
 stage_alerts() {
     PATH=$tools:$PATH tests/check-alerts.py
+    PATH=$tools:$PATH tests/check-runbooks.py
     PATH=$tools:$PATH tests/alerts.sh
 }
 
