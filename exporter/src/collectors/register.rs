@@ -75,8 +75,10 @@ pub(super) struct Entry {
     /// What it does, for the help: "count dropped packets".
     purpose: &'static str,
     add_flags: fn(Command) -> Command,
-    parse: Box<dyn Fn(&ArgMatches) -> Result<OpenWithFlags, clap::Error>>,
+    parse: Parse,
 }
+
+type Parse = Box<dyn Fn(&ArgMatches) -> Result<OpenWithFlags, clap::Error>>;
 
 type OpenWithFlags = Box<dyn FnOnce(&Common, &Privileged) -> Open>;
 

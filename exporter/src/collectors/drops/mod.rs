@@ -47,8 +47,10 @@ use series::Series;
 /// The kernel lacks something, or this process lacks a privilege; the error says which and how
 /// to get it.
 pub fn open(flags: Flags, common: &Common, _: &Privileged) -> Open {
-    let collector = DropCollector::attach(&flags, common).context("cannot count drops")?;
-    let collector = Arc::new(collector);
+    let collector = DropCollector::attach(&flags, common).context("cannot count drops");
+    // Parsing BTF took tens of megabytes, which are free by now, also after a failure.
+    heap::trim();
+    let collector = Arc::new(collector?);
     let asked = Arc::clone(&collector);
     let dropped_while_down: DroppedWhileDown =
         Arc::new(move |device| asked.link_down_packets(device));
@@ -89,9 +91,6 @@ impl DropCollector {
         let (program, maps) = program::attach(&kernel, flags.max_entries)?;
         let drain = Drain::new(maps)?;
         let symbols = open_symbols(&common.procfs);
-        // Parsing BTF took tens of megabytes, which are free by now.
-        heap::trim();
-
         let names = Names::new(
             Reasons::new(reasons, common.sysfs.clone()),
             devices,
