@@ -1,29 +1,31 @@
 //! Provides the BPF object that the exporter embeds, as `OUT_DIR/netdrop.bpf.o`.
 //!
-//! Few machines have what it takes to compile for BPF, so the object is committed beside its source
-//! together with a record: a hash over all that decides its bytes, and the tools that made it.
-//! Where the hash is still right, the committed object is taken; otherwise it is built anew, or the
-//! build stops. `NETDROP_BPF=source` always builds it, `NETDROP_BPF=committed` never does.
+//! Few machines have what it takes to compile for BPF, so the built object is committed in `bpf/`,
+//! with a record: the SHA-256 of the object and of every file in `exporter-ebpf/`, which together
+//! decide its bytes. While all of them match, the committed object is taken. Otherwise
+//! `exporter-ebpf/build.sh` builds it, or the build stops. `NETDROP_BPF=source` always builds it,
+//! `NETDROP_BPF=committed` never does.
+//!
+//! The published crate has the object and, as `src/abi.rs`, the source that both sides share, but
+//! not the others. There, these two files must match.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result, bail};
-
-use crate::{record::Record, toolchain::Toolchain};
-
-#[path = "build/inputs.rs"]
-mod inputs;
-#[path = "build/record.rs"]
-mod record;
-#[path = "build/toolchain.rs"]
-mod toolchain;
+use anyhow::{Context as _, Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
 
 /// Chooses where the object comes from: unset, `source` or `committed`.
 const MODE_VARIABLE: &str = "NETDROP_BPF";
+
+/// The committed object, in the package.
+const OBJECT: &str = "bpf/netdrop.bpf.o";
+/// Its record, in the format of sha256sum(1).
+const RECORD: &str = "bpf/netdrop.bpf.sha256";
 
 /// The commit that `--version` and `netdrop_exporter_build_info` name.
 const REVISION_VARIABLE: &str = "NETDROP_REVISION";
@@ -41,39 +43,121 @@ fn main() -> ExitCode {
 }
 
 fn provide_object() -> Result<()> {
-    let paths = Paths::from_env()?;
-    paths.watch();
-    provide_revision(&paths.workspace);
-    let inputs = inputs::digest(&paths.workspace)?;
-    let committed = Committed::read(&paths, &inputs);
-    match (Mode::from_env()?, committed) {
-        (Mode::Source, committed) => build(&paths, &inputs, committed.record()),
-        (_, Committed::Current(object, record)) => paths.store(&object, &record),
-        (Mode::Committed, Committed::Unusable(reason, _)) => bail!(
+    let directory = |name| env::var_os(name).map(PathBuf::from).context("run by cargo");
+    let (package, out_dir) = (directory("CARGO_MANIFEST_DIR")?, directory("OUT_DIR")?);
+    let sources = package.join("../exporter-ebpf");
+    if sources.exists() {
+        provide_revision(&package.join(".."));
+    }
+    println!("cargo::rerun-if-env-changed={MODE_VARIABLE}");
+    let mode = env::var(MODE_VARIABLE).unwrap_or_default();
+    let stale = find_stale(&package, &sources)?
+        .map(|file| format!("{file} is not as exporter/bpf/netdrop.bpf.sha256 records it"));
+    match (&*mode, stale) {
+        ("" | "committed", None) => {
+            let copied = fs::copy(package.join(OBJECT), out_dir.join("netdrop.bpf.o"));
+            copied.map(drop).context("copy the committed object")
+        }
+        ("source", _) => build(&sources, &out_dir),
+        ("", Some(reason)) => {
+            println!("cargo::warning={reason}; building the BPF object from source");
+            build(&sources, &out_dir).context(reason)
+        }
+        ("committed", Some(reason)) => bail!(
             "{reason}, and {MODE_VARIABLE}=committed forbids building it \
              (packaging/bpf-object.sh --update refreshes it)"
         ),
-        (Mode::Any, Committed::Unusable(reason, record)) => {
-            println!("cargo::warning={reason}; building it from source");
-            build(&paths, &inputs, record.as_ref()).context(reason)
-        }
+        _ => bail!("{MODE_VARIABLE} must be source, committed or unset"),
     }
 }
 
+/// A file that is not as the record has it: changed, new or missing.
+fn find_stale(package: &Path, sources: &Path) -> Result<Option<String>> {
+    let mut found = BTreeSet::new();
+    hash_all(
+        &package.join(OBJECT),
+        "exporter/bpf/netdrop.bpf.o",
+        &mut found,
+    )?;
+    hash_all(
+        &package.join("src/abi.rs"),
+        "exporter-ebpf/src/lib.rs",
+        &mut found,
+    )?;
+    hash_all(sources, "exporter-ebpf", &mut found)?;
+    watch(&package.join(RECORD));
+    let record = fs::read_to_string(package.join(RECORD)).unwrap_or_default();
+    let lines = record.lines().filter(|line| !line.starts_with('#'));
+    let recorded: BTreeSet<String> = lines.map(str::to_owned).collect();
+    let stale = if sources.exists() {
+        recorded.symmetric_difference(&found).next()
+    } else {
+        found.difference(&recorded).next()
+    };
+    Ok(stale
+        .and_then(|line| line.split_whitespace().last())
+        .map(str::to_owned))
+}
+
+/// Adds a line, as the record has it, for a file or for all files in a directory, if there is one.
+fn hash_all(path: &Path, name: &str, lines: &mut BTreeSet<String>) -> Result<()> {
+    let context = || format!("read {}", path.display());
+    if path.exists() {
+        watch(path);
+    }
+    if path.is_dir() {
+        for entry in fs::read_dir(path).with_context(context)? {
+            let entry = entry.with_context(context)?;
+            let name = format!("{name}/{}", entry.file_name().display());
+            hash_all(&entry.path(), &name, lines)?;
+        }
+    } else if path.exists() {
+        let hash = Sha256::digest(fs::read(path).with_context(context)?);
+        lines.insert(format!("{hash:x}  {name}"));
+    }
+    Ok(())
+}
+
+/// Builds the object from source with the tools of this machine.
+fn build(sources: &Path, out_dir: &Path) -> Result<()> {
+    ensure!(
+        sources.exists(),
+        "this crate has no sources of the BPF program, the repository has"
+    );
+    let output = Command::new(sources.join("build.sh")).arg(out_dir).output();
+    let output = output.context("run exporter-ebpf/build.sh")?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    eprint!("{messages}");
+    ensure!(
+        output.status.success(),
+        "{}",
+        messages.lines().last().unwrap_or_default()
+    );
+    // Another version of a tool makes another object.
+    let tools = String::from_utf8_lossy(&output.stdout);
+    tools.lines().for_each(|tool| watch(Path::new(tool)));
+    Ok(())
+}
+
+/// Has cargo come back when this file, or one in this directory, changes.
+fn watch(path: &Path) {
+    println!("cargo::rerun-if-changed={}", path.display());
+}
+
 /// Tells the program which commit it is, unless the environment does or there is no git.
-fn provide_revision(workspace: &Path) {
+fn provide_revision(repository: &Path) {
     println!("cargo::rerun-if-env-changed={REVISION_VARIABLE}");
     if env::var_os(REVISION_VARIABLE).is_some() {
         return;
     }
     // Written with every commit and checkout.
-    let log = workspace.join(".git/logs/HEAD");
+    let log = repository.join(".git/logs/HEAD");
     if !log.exists() {
         return;
     }
-    println!("cargo::rerun-if-changed={}", log.display());
+    watch(&log);
     let git = Command::new("git")
-        .current_dir(workspace)
+        .current_dir(repository)
         .args(["rev-parse", "--short=12", "HEAD"])
         .output();
     if let Ok(output) = git
@@ -81,113 +165,5 @@ fn provide_revision(workspace: &Path) {
     {
         let revision = String::from_utf8_lossy(&output.stdout);
         println!("cargo::rustc-env={REVISION_VARIABLE}={}", revision.trim());
-    }
-}
-
-/// Builds the object, if it can with the tools that made the committed one.
-fn build(paths: &Paths, inputs: &str, committed: Option<&Record>) -> Result<()> {
-    let toolchain = Toolchain::find(committed.map(|record| record.rustc.as_str()))?;
-    toolchain.watch();
-    let object = toolchain.build_object(&paths.workspace, &paths.out_dir)?;
-    paths.store(&object, &Record::new(inputs, &object, &toolchain))
-}
-
-enum Mode {
-    /// The committed object if it is current, else from source.
-    Any,
-    Committed,
-    Source,
-}
-
-impl Mode {
-    fn from_env() -> Result<Self> {
-        match env::var(MODE_VARIABLE).as_deref() {
-            Err(env::VarError::NotPresent) | Ok("") => Ok(Self::Any),
-            Ok("committed") => Ok(Self::Committed),
-            Ok("source") => Ok(Self::Source),
-            _ => bail!("{MODE_VARIABLE} must be source, committed or unset"),
-        }
-    }
-}
-
-/// The object in the repository.
-enum Committed {
-    Current(Vec<u8>, Record),
-    /// Why it cannot be used, and its record if there is one.
-    Unusable(&'static str, Option<Record>),
-}
-
-impl Committed {
-    fn read(paths: &Paths, inputs: &str) -> Self {
-        let object = fs::read(paths.committed(OBJECT));
-        let record = fs::read_to_string(paths.committed(RECORD));
-        let (Ok(object), Ok(record)) = (object, record) else {
-            return Self::Unusable("no built BPF object is in the sources", None);
-        };
-        let Some(record) = Record::parse(&record) else {
-            return Self::Unusable("exporter-ebpf/netdrop.bpf.toml cannot be read", None);
-        };
-        if record.inputs != inputs {
-            let reason = "exporter-ebpf/netdrop.bpf.o was built from other sources";
-            return Self::Unusable(reason, Some(record));
-        }
-        if record.object != inputs::sha256(&object) {
-            let reason = "exporter-ebpf/netdrop.bpf.o is not the file that was recorded";
-            return Self::Unusable(reason, Some(record));
-        }
-        Self::Current(object, record)
-    }
-
-    fn record(&self) -> Option<&Record> {
-        match self {
-            Self::Current(_, record) => Some(record),
-            Self::Unusable(_, record) => record.as_ref(),
-        }
-    }
-}
-
-/// The object's name, in the sources and in `OUT_DIR`.
-const OBJECT: &str = "netdrop.bpf.o";
-/// The name of its [`Record`], in both places too.
-const RECORD: &str = "netdrop.bpf.toml";
-
-struct Paths {
-    workspace: PathBuf,
-    out_dir: PathBuf,
-}
-
-impl Paths {
-    fn from_env() -> Result<Self> {
-        let manifest_dir = env::var_os("CARGO_MANIFEST_DIR").context("not run by cargo")?;
-        let out_dir = env::var_os("OUT_DIR").context("not run by cargo")?;
-        let workspace = PathBuf::from(manifest_dir).join("..");
-        Ok(Self {
-            workspace: workspace.canonicalize().context("find the workspace")?,
-            out_dir: out_dir.into(),
-        })
-    }
-
-    fn committed(&self, name: &str) -> PathBuf {
-        self.workspace.join("exporter-ebpf").join(name)
-    }
-
-    /// Tells cargo to come back when any of these changes.
-    fn watch(&self) {
-        println!("cargo::rerun-if-env-changed={MODE_VARIABLE}");
-        for path in inputs::PATHS {
-            println!(
-                "cargo::rerun-if-changed={}",
-                self.workspace.join(path).display()
-            );
-        }
-        for name in [OBJECT, RECORD] {
-            println!("cargo::rerun-if-changed={}", self.committed(name).display());
-        }
-    }
-
-    fn store(&self, object: &[u8], record: &Record) -> Result<()> {
-        fs::write(self.out_dir.join(OBJECT), object)
-            .and_then(|()| fs::write(self.out_dir.join(RECORD), record.to_string()))
-            .with_context(|| format!("write to {}", self.out_dir.display()))
     }
 }

@@ -19,6 +19,7 @@ stages=(
     'format     | 5   |             | cargo fmt --check'
     'clippy     | 80  |             | lints of the workspace, and of the BPF program for its own target'
     'unit       | 100 |             | unit tests; needs no root'
+    'crate      | 30  |             | the BPF object is taken with its own sources only; the packaged crate installs without them'
     'build      | 100 |             | release binary, with the committed BPF object'
     'pages      | 400 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
     'bpf        | 40  | tools       | the committed BPF object is what its sources give'
@@ -81,6 +82,7 @@ stage_tools() {
 
 stage_format() {
     cargo fmt --check
+    cargo fmt --check --manifest-path exporter-ebpf/Cargo.toml
 }
 
 stage_clippy() {
@@ -89,7 +91,11 @@ stage_clippy() {
 }
 
 stage_unit() {
-    cargo test --package netdrop-exporter --package netdrop-ebpf
+    cargo test --package netdrop-exporter
+}
+
+stage_crate() {
+    tests/crate.sh
 }
 
 stage_build() {
@@ -178,8 +184,8 @@ stage_vm() {
 
 stage_bench() {
     require_root
-    cargo_bpf build --profile bpf --bin baseline
-    NETDROP_BENCH_OBJECT=$target/bpf/bpfel-unknown-none/bpf/baseline \
+    cargo_bpf build --release --bin baseline
+    NETDROP_BENCH_OBJECT=$target/bpf/bpfel-unknown-none/release/baseline \
         NETDROP_NODE_EXPORTER=$tools/prometheus-node-exporter \
         cargo_tests bench --ignored --nocapture --test-threads=1
 }
@@ -206,19 +212,18 @@ lint_bpf() {
         echo "the BPF program was not linted for its own target: there is no rust-web-clippy"
         return
     fi
-    cargo_bpf clippy -- -D warnings
+    cargo_bpf clippy --release -- -D warnings
 }
 
-# cargo_bpf COMMAND [OPTION...]: cargo for the BPF crate and its own target, with Debian's compiler: it has the
-# library's sources, and the stable one of rustup has not.
+# cargo_bpf COMMAND [OPTION...]: cargo for the BPF program, with Debian's compiler: it has the library's sources, and the
+# stable one of rustup has not.
 cargo_bpf() {
-    local command=$1
-    shift
-    env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin" \
-        CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$target/bpf" \
-        RUSTFLAGS='-C linker=bpf-linker -C link-arg=--btf -C debuginfo=2' \
-        /usr/bin/cargo "$command" -Z build-std=core --locked --target bpfel-unknown-none \
-        --package netdrop-ebpf "$@"
+    (
+        cd exporter-ebpf
+        env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin" \
+            CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$target/bpf" \
+            /usr/bin/cargo "$1" --locked "${@:2}"
+    )
 }
 
 # take_binary PROGRAM PACKAGE [SHARE]: takes only one program out of a Debian package: to install it would start a

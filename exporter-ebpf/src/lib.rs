@@ -2,8 +2,10 @@
 //!
 //! Keys are compared by their bytes in the kernel, so every type here is `repr(C)`, has no implicit
 //! padding, and its size is asserted.
+//!
+//! The BPF program has this file as its library, the exporter as the module `abi`, through a link.
 
-#![no_std]
+#![cfg_attr(target_arch = "bpf", no_std)]
 
 /// One of the two maps of drops; `PERCPU_HASH`, [`DropKey`] to [`DropCount`].
 pub const DROPS_A: &str = "DROPS_A";

@@ -9,12 +9,8 @@
 //! them both safe and four times cheaper than `bpf_probe_read_kernel`. No offset is compiled in:
 //! user space fills each [`Global`] from the running kernel's BTF before the program is loaded.
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
 
-#[cfg(not(target_arch = "bpf"))]
-fn main() {
-    // Only so that the workspace compiles as a whole; exporter/build.rs compiles the program.
-}
-
-#[cfg(target_arch = "bpf")]
 mod program;

@@ -1,4 +1,4 @@
-//! The program itself; compiled for the BPF target alone.
+//! The program itself.
 
 #![expect(
     unsafe_code,
@@ -49,7 +49,7 @@ macro_rules! globals {
 globals! {
     // 1 where the tracepoint has the argument `reason` (5.17 and later).
     HAS_REASON
-    // Offsets in bytes; the fields are in exporter/src/drops/btf/mod.rs.
+    // Offsets in bytes; the fields are in exporter/src/kernel/btf/mod.rs.
     SKB_DEV SKB_SK SKB_IIF SKB_LEN
     DEV_IFINDEX DEV_NAME DEV_NET DEV_STATE DEV_FLAGS DEV_REG_STATE DEV_TX
     TXQ_DEV NET_INUM

@@ -2,6 +2,7 @@
 //!
 //! The modules are public so that tests and benchmarks can use them; this is not a stable API.
 
+pub mod abi;
 pub mod cli;
 pub mod collectors;
 pub mod devices;

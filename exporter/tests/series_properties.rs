@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use netdrop_ebpf::Link;
 use proptest::prelude::*;
 
 use damage::cases;
@@ -11,6 +10,7 @@ use damage::cases;
 mod damage;
 
 use netdrop_exporter::{
+    abi::Link,
     collectors::drops::series::{Drops, Labels, LinkDownLabels, RETIREMENT, Series, Tally},
     kernel::{
         netns::{HOST, OTHER},

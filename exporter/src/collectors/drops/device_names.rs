@@ -5,9 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use netdrop_ebpf::{DeviceName, DropKey, NameKey};
-
 use crate::{
+    abi::{DeviceName, DropKey, NameKey},
     devices::{DeviceFilter, Devices, IfIndex},
     kernel::name::Name,
 };

@@ -8,9 +8,11 @@
 use std::io;
 
 use anyhow::Context;
-use netdrop_ebpf::{DeviceName, DropCount, DropKey, NameKey, Unattributed};
 
-use crate::kernel::maps::{Array, GracePeriod, Hash, PerCpuArray, PerCpuHash};
+use crate::{
+    abi::{DeviceName, DropCount, DropKey, NameKey, Unattributed},
+    kernel::maps::{Array, GracePeriod, Hash, PerCpuArray, PerCpuHash},
+};
 
 /// The kernel's maps, as the program was loaded with them.
 pub struct Maps {

@@ -160,10 +160,9 @@ fn as_float(count: u64) -> f64 {
 mod tests {
     use std::time::Duration;
 
-    use netdrop_ebpf::Link;
-
     use super::*;
     use crate::{
+        abi::Link,
         collectors::drops::series::{Drops, Labels},
         kernel::{netns::HOST, reasons::category},
         metrics::testing::assert_golden,

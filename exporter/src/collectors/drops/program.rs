@@ -13,13 +13,13 @@ use aya::{
     maps::Map,
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
 };
-use netdrop_ebpf::{
-    ACTIVE_SECTION, DROPS_A, DROPS_B, NAMES, PROBE_RX_SK, PROGRAM, PROGRAM_RX_SK, TRACEPOINT,
-    UNATTRIBUTED,
-};
 
 use super::drain::Maps;
 use crate::{
+    abi::{
+        ACTIVE_SECTION, DROPS_A, DROPS_B, NAMES, PROBE_RX_SK, PROGRAM, PROGRAM_RX_SK, TRACEPOINT,
+        UNATTRIBUTED,
+    },
     kernel::{
         btf::{self, BtfError, TracepointArgs},
         maps::{Array, Hash, MapError, PerCpuArray, PerCpuHash, PossibleCpus},

@@ -2,17 +2,18 @@
 
 use std::{sync::Arc, time::Instant};
 
-use netdrop_ebpf::{DeviceName, DropCount, DropKey, Link, NameKey};
-
 use super::{
     device_names::DeviceNames,
     series::{Drops, Labels},
 };
-use crate::kernel::{
-    name::Name,
-    netns::{HOST, Namespaces, OTHER},
-    reasons::Reasons,
-    symbols::Symbols,
+use crate::{
+    abi::{DeviceName, DropCount, DropKey, Link, NameKey},
+    kernel::{
+        name::Name,
+        netns::{HOST, Namespaces, OTHER},
+        reasons::Reasons,
+        symbols::Symbols,
+    },
 };
 
 /// TCP states by number, without `TCP_` (`include/net/tcp_states.h`, v6.18). 0 is no TCP socket.

@@ -251,9 +251,8 @@ fn check<K, V>(kind: Kind, info: &MapInfo) -> Result<(), MapError> {
 
 #[cfg(test)]
 mod tests {
-    use netdrop_ebpf::{DropCount, DropKey};
-
     use super::*;
+    use crate::abi::{DropCount, DropKey};
 
     /// What the kernel says of `DROPS_A`.
     const DROPS: MapInfo = MapInfo {

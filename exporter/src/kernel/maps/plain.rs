@@ -5,7 +5,7 @@
     reason = "a promise about types, on which the buffers of system calls rely"
 )]
 
-use netdrop_ebpf::{DeviceName, DropCount, DropKey, NameKey};
+use crate::abi::{DeviceName, DropCount, DropKey, NameKey};
 
 /// Types that the kernel may read and write byte for byte.
 ///

@@ -11,12 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use netdrop_ebpf::Link;
-
-use crate::kernel::{
-    name::Name,
-    netns::{HOST, OTHER},
-    reasons::Category,
+use crate::{
+    abi::Link,
+    kernel::{
+        name::Name,
+        netns::{HOST, OTHER},
+        reasons::Category,
+    },
 };
 
 /// How long a series is served after the last sign of life of its device. Long enough for several

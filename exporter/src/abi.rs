@@ -1,0 +1,1 @@
+../../exporter-ebpf/src/lib.rs
