@@ -18,19 +18,20 @@ def cargo(*arguments):
     return run.stdout
 
 
-def linked(target):
-    """(name, version) of all packages that end up in the binary."""
-    tree = cargo("tree", "--locked", "--package", "netdrop-exporter", "--target", target,
+def linked(manifest, target):
+    """The packages that end up in the binary, or in the BPF object that is part of it."""
+    tree = cargo("tree", "--locked", "--manifest-path", manifest, "--target", target,
                  "--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}")
     words = (line.split() for line in tree.splitlines() if line.strip())
-    return {(name, version.removeprefix("v")) for name, version, *_ in words}
+    wanted = {(name, version.removeprefix("v")) for name, version, *_ in words}
+    metadata = json.loads(cargo("metadata", "--locked", "--manifest-path", manifest, "--format-version", "1"))
+    return [package for package in metadata["packages"]
+            if package["source"] and (package["name"], package["version"]) in wanted]
 
 
 def main():
-    wanted = linked(sys.argv[1])
-    metadata = json.loads(cargo("metadata", "--locked", "--format-version", "1"))
-    packages = [package for package in metadata["packages"]
-                if package["source"] and (package["name"], package["version"]) in wanted]
+    packages = (linked("exporter/Cargo.toml", sys.argv[1])
+                + linked("exporter-ebpf/Cargo.toml", "bpfel-unknown-none"))
     print("Libraries that are part of netdrop-exporter, with their licences, and the standard library of")
     print("Rust, under Apache-2.0 (https://www.rust-lang.org/policies/licenses).")
     texts = {}
