@@ -23,6 +23,7 @@ ANNOTATIONS = {"summary", "description", "runbook_url", "dashboard_url"}
 # What Prometheus itself and node_exporter give.
 FOREIGN = {
     "up": set(),
+    "ALERTS": {"alertname", "alertstate", "severity"},
     "node_network_receive_packets_total": {"device"},
     "node_network_transmit_packets_total": {"device"},
 }
@@ -110,7 +111,7 @@ def check_names(metrics):
     records = {rule["record"] for rule in rules() if "record" in rule}
     thresholds = {rule["labels"]["name"] for rule in rules() if rule.get("record") == "netdrop:threshold"}
     made = {"host"} | {label for rule in rules() for label, _ in REPLACED.findall(rule["expr"])}
-    labels = TARGET_LABELS | made | {label for of in metrics.values() for label in of}
+    labels = TARGET_LABELS | made | {label for of in (*metrics.values(), *FOREIGN.values()) for label in of}
     values = {label: set().union(*(of.get(label, ()) for of in metrics.values())) for label in CLOSED}
     used = set()
     for rule in rules():

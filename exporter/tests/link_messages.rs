@@ -6,6 +6,7 @@ use allocation_counter::AllocationInfo;
 use netdrop_exporter::{
     collectors::link::{
         dump_sync::{DumpSync, Step},
+        losses::Loss,
         message::{Admin, Carrier, Content, Link, LinkMessage, Parent, dump_request, messages},
         table::{Moment, Row, Table},
         transitions::Transition,
@@ -38,7 +39,7 @@ fn apply(table: &mut Table, steps: Vec<Step>) {
             Step::DumpBegins => table.begin_dump(),
             Step::Link(message) => drop(table.apply(message, None, now)),
             Step::DumpEnds { incomplete } => drop(table.end_dump(incomplete)),
-            Step::Lost(_) => {}
+            Step::Lost(..) => {}
         }
     }
 }
@@ -264,7 +265,7 @@ proptest! {
         prop_assert_eq!(unique, names);
 
         let now = Instant::now();
-        dump_sync.lost(now);
+        dump_sync.lost(Loss::Overrun, now);
         dump_sync.drained();
         let seq = dump_sync.request(now + Duration::from_secs(1)).expect("it is due");
         apply(&mut table, dump_sync.datagram(&dump_for(seq), now));
@@ -281,7 +282,7 @@ proptest! {
         let steps = dump_sync.datagram(&damaged(whole, &damage), now);
         let end = steps.iter().position(|step| matches!(step, Step::DumpEnds { .. }));
         if let Some(end) = end {
-            let lost = steps[..end].iter().any(|step| matches!(step, Step::Lost(_)));
+            let lost = steps[..end].iter().any(|step| matches!(step, Step::Lost(..)));
             prop_assert_eq!(&steps[end], &Step::DumpEnds { incomplete: lost });
         }
     }

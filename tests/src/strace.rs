@@ -61,6 +61,22 @@ impl Strace {
         Self::attach_with(pid, |log| command(log, fault))
     }
 
+    /// Attaches to the one thread of this name (proc(5), `comm`), so that no other meets the fault.
+    pub fn attach_to_thread(pid: u32, name: &str, fault: Fault) -> Self {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let mut threads = threads.map(|entry| entry.unwrap().path());
+        let thread = threads
+            .find(|path| fs::read_to_string(path.join("comm")).unwrap().trim() == name)
+            .unwrap_or_else(|| panic!("process {pid} has no thread {name}"));
+        let thread = thread.file_name().unwrap().to_str().unwrap();
+        Self::attach_with(thread.parse().unwrap(), |log| {
+            let mut command = Command::new("strace");
+            command.args([&format!("--trace={}", fault.call), &fault.argument()]);
+            command.arg("--output").arg(log);
+            command
+        })
+    }
+
     /// Makes each call of a process take so much longer.
     pub fn slow_down(pid: u32, call: &str, by: Duration) -> Self {
         let delay = format!("{call}:delay_exit={}", by.as_micros());

@@ -94,9 +94,10 @@ impl Devices {
         self.write().names.remove(&index);
     }
 
-    /// Tells that all devices have been named, and that changes will follow.
-    pub fn all_named(&self) {
-        self.write().complete = true;
+    /// Tells what all devices are called, and that changes will follow.
+    pub fn follow(&self, names: HashMap<IfIndex, Name>) {
+        let complete = true;
+        *self.write() = Followed { complete, names };
     }
 
     /// Tells that no more changes will follow.
@@ -211,7 +212,7 @@ mod tests {
         devices.set_name(index, "eth9".into());
         let names = devices.names().unwrap();
         assert!(!names.contains(b"eth9".as_slice()), "not all are named yet");
-        devices.all_named();
+        devices.follow([(index, "eth9".into())].into());
         assert_eq!(devices.names().unwrap(), ["eth9".into()].into());
         assert_eq!(devices.name(index), Some("eth9".into()));
         devices.unfollow();
@@ -222,7 +223,7 @@ mod tests {
     fn devices_that_swap_names_keep_them() {
         let (a, b) = (IfIndex(u32::MAX >> 1), IfIndex(u32::MAX >> 2));
         let devices = Devices::open("/proc".as_ref());
-        devices.all_named();
+        devices.follow(HashMap::new());
         for (index, name) in [(a, "x"), (b, "y"), (a, "y"), (b, "x")] {
             devices.set_name(index, name.into());
         }

@@ -54,6 +54,11 @@ pub trait Collector: Send + Sync {
     }
 }
 
+/// An error of [`Collector::collect`] whose beginning and end the collector logs itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AlreadyLogged(pub String);
+
 /// One metric family. It may be empty: [`Exposition::scrape`] leaves such families out.
 pub fn family(
     name: &str,
@@ -221,6 +226,9 @@ impl Running {
 
     /// Logs the first failure and the recovery only: a line per scrape would bury the rest.
     fn log_change(&self, error: Option<&anyhow::Error>) {
+        if error.is_some_and(|error| error.is::<AlreadyLogged>()) {
+            return;
+        }
         let name = self.collector.name();
         let was_failing = self.failing.swap(error.is_some(), Ordering::Relaxed);
         match error {

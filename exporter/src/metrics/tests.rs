@@ -104,6 +104,14 @@ fn a_failure_is_remembered_until_the_recovery() {
     assert!(!running.failing.load(Ordering::Relaxed));
 }
 
+#[test]
+fn a_failure_that_its_collector_has_logged_is_not_logged_again() {
+    let failing = |_: &mut Vec<_>| Err(AlreadyLogged("gone".to_owned()).into());
+    let running = Running::new(Box::new(Fake("fake", failing)));
+    assert!(!running.collect().0);
+    assert!(!running.failing.load(Ordering::Relaxed));
+}
+
 /// Collects how often it was asked, under a version that the test sets.
 struct Versioned {
     version: Arc<AtomicU64>,

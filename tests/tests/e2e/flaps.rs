@@ -6,10 +6,11 @@ use netdrop_tests::links::{self, Transitions};
 use netdrop_tests::netns::Veth;
 use netdrop_tests::strace::{Fault, Strace};
 use netdrop_tests::wait::SOON;
-use netdrop_tests::{Namespace, Room, Watched, wait_until};
+use netdrop_tests::{Metrics, Namespace, Room, Watched, wait_until};
 
 const FLAPS: u64 = 1000;
 const OVERRUNS: &str = "netdrop_netlink_overruns_total";
+const ERRORS: &str = "netdrop_netlink_errors_total";
 const RESYNCS: &str = "netdrop_netlink_resyncs_total";
 
 /// A watched end of a veth pair whose peer is elsewhere.
@@ -120,36 +121,71 @@ fn flaps_whose_messages_are_lost_are_counted_all_the_same() {
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
-fn a_socket_that_fails_is_opened_again_and_no_flap_is_missed() {
+fn while_nobody_can_follow_the_links_their_states_are_not_served_and_no_flap_is_missed() {
+    const STATES: [&str; 4] = [
+        "netdrop_link_admin_up",
+        "netdrop_link_carrier",
+        "netdrop_link_info",
+        "netdrop_link_operstate",
+    ];
     let _room = Room::enter();
     let pair = Pair::new();
+    let exporter = &pair.watched.exporter;
+    let link = [("device", pair.veth.a.as_str())];
+    let works = |metrics: &Metrics| {
+        let collector = [("collector", "link")];
+        metrics.value("netdrop_collector_success", &collector) == Some(1.0)
+    };
     let before = (pair.kernel(), pair.transitions());
     let fault = Fault {
         call: "recvfrom",
         error: "EIO",
         first: 1,
-        every: None,
+        every: Some(1),
     };
-    let strace = Strace::attach(pair.watched.exporter.pid(), Some(fault));
+    let strace = Strace::attach_to_thread(exporter.pid(), "links", fault);
     pair.flap(FLAPS);
-    let (ups, downs) = pair.kernel();
-    assert_eq!((ups - before.0.0, downs - before.0.1), (FLAPS, FLAPS));
-    wait_until("it has lost its socket", SOON, || {
-        let log = pair.watched.exporter.log();
-        log.contains("links cannot be followed for now: read the netlink socket")
+    pair.peer.ip(&["link", "set", "dev", &pair.veth.b, "down"]);
+    let errors = |metrics: &Metrics| metrics.value(ERRORS, &[("cause", "socket_error")]).unwrap();
+    let mut metrics = exporter.scrape();
+    wait_until("it has lost its third socket", SOON, || {
+        metrics = exporter.scrape();
+        errors(&metrics) >= 3.0
     });
-    // Before the first scrape: the HTTP server makes this system call, too.
+    assert!(!works(&metrics));
+    for state in STATES {
+        assert_eq!(metrics.series(state, &[]).next(), None, "{state} is old");
+    }
+    // Counters are true as far as they go.
+    assert_eq!(links::transitions(&metrics, &pair.veth.a), before.1);
+    for counter in ["up", "down"] {
+        let counter = format!("netdrop_link_carrier_{counter}_changes_total");
+        assert!(metrics.value(&counter, &link).is_some());
+    }
+
     drop(strace);
+    wait_until("it follows the links again", SOON, || {
+        works(&exporter.scrape())
+    });
+    pair.watched.settled(&pair.veth.a, "down", true, false);
+    let (ups, downs) = pair.kernel();
+    assert_eq!((ups - before.0.0, downs - before.0.1), (FLAPS, FLAPS + 1));
     let after = pair.transitions();
     let expected = Transitions {
         carrier_up: before.1.carrier_up + FLAPS,
-        carrier_down: before.1.carrier_down + FLAPS,
+        carrier_down: before.1.carrier_down + FLAPS + 1,
         ..before.1
     };
     assert_eq!(after, expected);
-    assert_eq!(pair.counter(OVERRUNS), 1.0);
-    pair.flap(10);
-    assert_eq!(pair.transitions().carrier_down, after.carrier_down + 10);
+    assert_eq!(pair.counter(OVERRUNS), 0.0, "the kernel lost nothing");
+    let log = exporter.log();
+    let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(lines("WARN"), 1, "{log}");
+    assert_eq!(
+        lines("links cannot be followed for now: read the netlink socket"),
+        1
+    );
+    assert_eq!(lines("links are followed again, after"), 1, "{log}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{
 use prometheus::proto::{Metric, MetricFamily};
 
 use super::{
+    losses::Loss,
     message::{Admin, Carrier},
     sysfs::is_physical,
     table::Row,
@@ -17,13 +18,14 @@ use crate::{
     metrics::{counter, gauge, sample},
 };
 
-/// Appends the families of all links.
-pub(super) fn append(rows: &[Row], families: &mut Vec<MetricFamily>) {
+/// Appends what all links are now.
+pub(super) fn append_states(rows: &[Row], families: &mut Vec<MetricFamily>) {
+    families.extend([info(rows), admin_up(rows), carrier(rows), operstate(rows)]);
+}
+
+/// Appends what has happened to all links so far.
+pub(super) fn append_counts(rows: &[Row], families: &mut Vec<MetricFamily>) {
     families.extend([
-        info(rows),
-        admin_up(rows),
-        carrier(rows),
-        operstate(rows),
         carrier_ups(rows),
         carrier_downs(rows),
         transitions(rows),
@@ -31,13 +33,22 @@ pub(super) fn append(rows: &[Row], families: &mut Vec<MetricFamily>) {
     ]);
 }
 
-/// Appends how often notifications were lost and the table was rebuilt.
-pub(super) fn append_losses(overruns: u64, resyncs: u64, families: &mut Vec<MetricFamily>) {
+/// Appends how often something was lost, and the table was rebuilt.
+pub(super) fn append_losses(
+    times: impl Fn(Loss) -> u64,
+    resyncs: u64,
+    families: &mut Vec<MetricFamily>,
+) {
     families.extend([
         counter(
             "netdrop_netlink_overruns_total",
-            "How often notifications of links were lost.",
-            [sample(&[], overruns as f64)],
+            "How often the kernel had more notifications of links than the socket could take.",
+            [sample(&[], times(Loss::Overrun) as f64)],
+        ),
+        counter(
+            "netdrop_netlink_errors_total",
+            "How often links had to be listed again for another cause than an overrun.",
+            Loss::ERRORS.map(|loss| sample(&[("cause", loss.label())], times(loss) as f64)),
         ),
         counter(
             "netdrop_netlink_resyncs_total",
@@ -223,8 +234,10 @@ mod tests {
         container.lower = Some("eth0".into());
 
         let mut families = Vec::new();
-        append(&[port, container], &mut families);
-        append_losses(1, 2, &mut families);
+        let rows = [port, container];
+        append_states(&rows, &mut families);
+        append_counts(&rows, &mut families);
+        append_losses(|loss| 1 + loss as u64, 7, &mut families);
         assert_golden("links", families);
     }
 }

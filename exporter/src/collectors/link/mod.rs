@@ -20,16 +20,18 @@ use rustix::{
 
 use crate::{
     collectors::{Common, NoFlags, Open, Opened},
-    metrics::Collector,
+    metrics::{AlreadyLogged, Collector},
     privileges::{Privileged, Unprivileged},
 };
 
 pub mod dump_sync;
 mod families;
 pub mod journal;
+pub mod losses;
 pub mod message;
 mod monitor;
 pub mod netlink;
+mod shared;
 pub mod sysfs;
 pub mod table;
 #[cfg(test)]
@@ -37,8 +39,9 @@ mod testing;
 pub mod transitions;
 
 use journal::Journal;
-use monitor::{Monitor, Shared};
+use monitor::Monitor;
 use netlink::LinkSocket;
+use shared::Shared;
 use sysfs::Sysfs;
 use table::Table;
 
@@ -121,17 +124,20 @@ impl Collector for LinkCollector {
     }
 
     fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
-        let rows = self.shared.table().rows();
-        families::append(&rows, families);
-        families::append_losses(
-            self.shared.overruns.load(Ordering::Relaxed),
-            self.shared.resyncs.load(Ordering::Relaxed),
-            families,
-        );
-        if let Some(trouble) = &*self.shared.trouble() {
-            anyhow::bail!("links cannot be followed for now: {trouble}");
+        let shared = &self.shared;
+        let outage = shared.outage();
+        let rows = shared.table().rows();
+        // What was so when the kernel was last heard may not be so now.
+        if outage.is_none() {
+            families::append_states(&rows, families);
         }
-        let complete = self.shared.complete.load(Ordering::Relaxed);
+        families::append_counts(&rows, families);
+        let resyncs = shared.resyncs.load(Ordering::Relaxed);
+        families::append_losses(|loss| shared.losses.get(loss), resyncs, families);
+        if let Some(why) = outage {
+            return Err(AlreadyLogged(why).into());
+        }
+        let complete = shared.complete.load(Ordering::Relaxed);
         ensure!(complete, "the kernel has not yet listed all links");
         Ok(())
     }
@@ -139,9 +145,9 @@ impl Collector for LinkCollector {
     fn version(&self) -> Option<u64> {
         let shared = &self.shared;
         let complete = shared.complete.load(Ordering::Relaxed);
-        let works = complete && shared.trouble().is_none();
+        let works = complete && shared.outage().is_none();
         // Each of them only grows, so the sum stays only while all of them do.
-        let losses = [&shared.overruns, &shared.resyncs].map(|n| n.load(Ordering::Relaxed));
-        works.then(|| shared.table().version() + losses.iter().sum::<u64>())
+        let losses = shared.losses.sum() + shared.resyncs.load(Ordering::Relaxed);
+        works.then(|| shared.table().version() + losses)
     }
 }

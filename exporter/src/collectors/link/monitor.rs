@@ -2,11 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::SyncSender,
-    },
+    sync::{Arc, atomic::Ordering, mpsc::SyncSender},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -20,10 +16,12 @@ use rustix::{
 use super::{
     dump_sync::{DumpSync, Step},
     journal::Journal,
+    losses::Loss,
     message::{Carrier, LinkMessage},
     netlink::{LinkSocket, Received},
+    shared::Shared,
     sysfs::{Sysfs, is_physical},
-    table::{Change, Event, Moment, Table},
+    table::{Change, Event, Moment},
 };
 use crate::devices::{Devices, IfIndex};
 
@@ -33,38 +31,6 @@ const BATCH: usize = 256;
 
 /// How long to wait before a new socket is tried after one could not be had.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
-
-/// What the thread and the scrapes share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    table: Mutex<Table>,
-    pub(super) overruns: AtomicU64,
-    pub(super) resyncs: AtomicU64,
-    /// Whether the table was ever complete.
-    pub(super) complete: AtomicBool,
-    /// Why the kernel cannot be heard now.
-    trouble: Mutex<Option<String>>,
-}
-
-impl Shared {
-    pub(super) fn new(table: Table) -> Self {
-        Self {
-            table: Mutex::new(table),
-            overruns: AtomicU64::new(0),
-            resyncs: AtomicU64::new(0),
-            complete: AtomicBool::new(false),
-            trouble: Mutex::new(None),
-        }
-    }
-
-    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn trouble(&self) -> MutexGuard<'_, Option<String>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Everything that the thread owns.
 pub(super) struct Monitor {
@@ -82,7 +48,8 @@ impl Drop for Monitor {
     /// Also when the thread panics: others then ask the kernel themselves.
     fn drop(&mut self) {
         self.devices.unfollow();
-        *self.shared.trouble() = Some("the thread that follows links has ended".to_owned());
+        let why = "the thread that follows links has ended".to_owned();
+        self.shared.end(why, Instant::now());
     }
 }
 
@@ -96,10 +63,9 @@ impl Monitor {
                 Ok(Turn::Stop) => return,
                 Ok(Turn::Again) => {}
                 Err(e) => {
-                    log::warn!("links cannot be followed for now: {e:#}");
-                    *self.shared.trouble() = Some(format!("{e:#}"));
-                    self.count_loss("the socket failed");
-                    dump_sync.lost(Instant::now());
+                    self.outage_begins(format!("{e:#}"));
+                    self.shared.losses.count(Loss::SocketError);
+                    dump_sync.lost(Loss::SocketError, Instant::now());
                     match self.reopen() {
                         Some((new, port)) => {
                             socket = new;
@@ -119,33 +85,48 @@ impl Monitor {
         if let Some(seq) = dump_sync.request(now) {
             socket.request_dump(seq)?;
         }
-        let deadlines = [dump_sync.deadline(), self.journal.deadline()];
+        if dump_sync.is_outdated(now) && self.shared.outage().is_none() {
+            self.outage_begins("notifications were lost, and no dump makes that good".to_owned());
+        }
+        let deadlines = [dump_sync.deadline(now), self.journal.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
         if self.wait(socket, deadline)? == Turn::Stop {
             return Ok(Turn::Stop);
         }
-        let mut changes = Vec::new();
-        let mut speeds_wanted = BTreeSet::new();
+        let mut news = News::default();
+        let read = self.read(socket, dump_sync, &mut news);
+        // Also what was read before an error.
+        self.read_speeds(&mut news);
+        self.write_log(&news.changes);
+        read?;
+        Ok(Turn::Again)
+    }
+
+    /// Reads what there is, up to a bound.
+    fn read(
+        &mut self,
+        socket: &mut LinkSocket,
+        dump_sync: &mut DumpSync,
+        news: &mut News,
+    ) -> anyhow::Result<()> {
         for _ in 0..BATCH {
             match socket.receive()? {
                 Received::Nothing => {
                     dump_sync.drained();
                     break;
                 }
-                Received::Overrun(why) => {
-                    self.count_loss(why);
-                    dump_sync.lost(Instant::now());
+                Received::Lost(loss) => {
+                    self.shared.losses.count(loss);
+                    dump_sync.lost(loss, Instant::now());
                 }
                 Received::Datagram(datagram) => {
                     for step in dump_sync.datagram(datagram, Instant::now()) {
-                        self.step(step, &mut changes, &mut speeds_wanted);
+                        self.step(step, news);
                     }
                 }
             }
         }
-        self.read_speeds(speeds_wanted, &mut changes);
-        self.write_log(&changes);
-        Ok(Turn::Again)
+        Ok(())
     }
 
     fn wait(&self, socket: &LinkSocket, deadline: Option<Instant>) -> anyhow::Result<Turn> {
@@ -164,38 +145,36 @@ impl Monitor {
         Ok(if stopped { Turn::Stop } else { Turn::Again })
     }
 
-    fn step(
-        &mut self,
-        step: Step,
-        changes: &mut Vec<LoggedChange>,
-        speeds_wanted: &mut BTreeSet<IfIndex>,
-    ) {
+    fn step(&mut self, step: Step, news: &mut News) {
         match step {
             Step::DumpBegins => self.shared.table().begin_dump(),
             Step::Link(message) => {
-                let events = self.apply(message, speeds_wanted);
-                self.note(events, changes);
+                let events = self.apply(message, news);
+                self.note(events, news);
             }
             Step::DumpEnds { incomplete } => {
                 let events = self.shared.table().end_dump(incomplete);
-                self.note(events, changes);
+                self.note(events, news);
                 if !incomplete {
                     self.table_is_complete();
                 }
             }
-            Step::Lost(why) => self.count_loss(&why),
+            Step::Lost(loss, why) => {
+                log::debug!("lost notifications of links: {why}");
+                self.shared.losses.count(loss);
+            }
         }
     }
 
     /// Only this thread changes the table, so facts can be read before it is locked for good.
-    fn apply(&mut self, message: LinkMessage, speeds_wanted: &mut BTreeSet<IfIndex>) -> Vec<Event> {
+    fn apply(&mut self, message: LinkMessage, news: &mut News) -> Vec<Event> {
         let mut facts = None;
         if let LinkMessage::Present(link) = &message
             && self.shared.table().lacks_facts(link)
         {
             facts = self.sysfs.facts(link);
             if link.carrier == Carrier::On && is_physical(link, facts.as_ref()) {
-                speeds_wanted.insert(link.index);
+                news.speeds_wanted.insert(link.index);
             }
         }
         let now = Moment {
@@ -205,7 +184,7 @@ impl Monitor {
         self.shared.table().apply(message, facts, now)
     }
 
-    fn note(&mut self, events: Vec<Event>, changes: &mut Vec<LoggedChange>) {
+    fn note(&mut self, events: Vec<Event>, news: &mut News) {
         for event in events {
             match event {
                 Event::Named(index, name) => self.devices.set_name(index, name),
@@ -213,7 +192,7 @@ impl Monitor {
                     self.devices.remove(index);
                     self.journal.forget(index);
                 }
-                Event::Changed(change) => changes.push(LoggedChange {
+                Event::Changed(change) => news.changes.push(LoggedChange {
                     speed: change.speed,
                     change,
                     at: Instant::now(),
@@ -223,8 +202,8 @@ impl Monitor {
     }
 
     fn table_is_complete(&mut self) {
-        self.devices.all_named();
-        *self.shared.trouble() = None;
+        self.devices.follow(self.shared.table().names());
+        self.shared.outage_ends(Instant::now());
         if self.shared.complete.swap(true, Ordering::Relaxed) {
             self.shared.resyncs.fetch_add(1, Ordering::Relaxed);
         }
@@ -234,23 +213,26 @@ impl Monitor {
         }
     }
 
-    fn count_loss(&self, why: &str) {
-        log::debug!("lost notifications of links: {why}");
-        self.shared.overruns.fetch_add(1, Ordering::Relaxed);
+    /// From now on nobody knows what links there are, and others ask the kernel themselves.
+    fn outage_begins(&self, why: String) {
+        self.devices.unfollow();
+        self.shared.outage_begins(why, Instant::now());
     }
 
     /// Reads the speed of physical links that got a carrier. It takes the RTNL lock, so it waits
     /// until the messages are read, and is done once for many flaps.
-    fn read_speeds(&self, mut wanted: BTreeSet<IfIndex>, changes: &mut [LoggedChange]) {
-        let came = changes.iter().filter(|logged| logged.got_carrier());
-        wanted.extend(came.map(|logged| logged.change.link.index));
-        for index in wanted {
+    fn read_speeds(&self, news: &mut News) {
+        let came = news.changes.iter().filter(|logged| logged.got_carrier());
+        let came = came.map(|logged| logged.change.link.index);
+        news.speeds_wanted.extend(came);
+        for &index in &news.speeds_wanted {
             let Some(link) = self.shared.table().link(index) else {
                 continue;
             };
             let speed = self.sysfs.speed(&link);
             self.shared.table().set_speed(index, speed);
-            for logged in changes.iter_mut().filter(|t| t.change.link.index == index) {
+            let logged = news.changes.iter_mut();
+            for logged in logged.filter(|t| t.change.link.index == index) {
                 logged.speed = speed;
             }
         }
@@ -276,7 +258,7 @@ impl Monitor {
                 LinkSocket::open().and_then(|socket| socket.port().map(|port| (socket, port)));
             match opened {
                 Ok(opened) => return Some(opened),
-                Err(e) => *self.shared.trouble() = Some(format!("{e:#}")),
+                Err(e) => self.outage_begins(format!("{e:#}")),
             }
         }
     }
@@ -286,6 +268,13 @@ impl Monitor {
 enum Turn {
     Again,
     Stop,
+}
+
+/// What a batch of messages brought.
+#[derive(Default)]
+struct News {
+    changes: Vec<LoggedChange>,
+    speeds_wanted: BTreeSet<IfIndex>,
 }
 
 /// A change, and what is known when it is logged.

@@ -12,7 +12,7 @@ use rustix::{
     },
 };
 
-use super::message::dump_request;
+use super::{losses::Loss, message::dump_request};
 
 /// `RTMGRP_LINK` (`include/uapi/linux/rtnetlink.h`).
 const LINK_GROUP: u32 = 1;
@@ -44,8 +44,8 @@ pub enum Received<'a> {
     Datagram(&'a [u8]),
     /// Nothing: the socket was read empty.
     Nothing,
-    /// Notifications were lost; why.
-    Overrun(&'static str),
+    /// Notifications were lost.
+    Lost(Loss),
 }
 
 impl LinkSocket {
@@ -115,7 +115,7 @@ impl LinkSocket {
         let (len, sender) = match received {
             Ok((_, len, sender)) => (len, sender),
             Err(Errno::AGAIN) => return Ok(Received::Nothing),
-            Err(Errno::NOBUFS) => return Ok(Received::Overrun("the receive buffer was full")),
+            Err(Errno::NOBUFS) => return Ok(Received::Lost(Loss::Overrun)),
             Err(e) => return Err(e).context("read the netlink socket"),
         };
         // Processes can send to the group, too; the kernel's port is 0.
@@ -125,7 +125,7 @@ impl LinkSocket {
         }
         if len > self.buffer.len() {
             self.buffer.resize(len.min(MAX_BUFFER), 0);
-            return Ok(Received::Overrun("a message was truncated"));
+            return Ok(Received::Lost(Loss::Truncated));
         }
         Ok(Received::Datagram(&self.buffer[..len]))
     }

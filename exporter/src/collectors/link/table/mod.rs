@@ -155,6 +155,12 @@ impl Table {
             .collect()
     }
 
+    /// What each device is called.
+    pub fn names(&self) -> HashMap<IfIndex, Name> {
+        let names = self.names.iter();
+        names.map(|(name, &index)| (index, name.clone())).collect()
+    }
+
     /// What is known of a device.
     pub fn link(&self, index: IfIndex) -> Option<Link> {
         Some(self.devices.get(&index)?.link.clone())
