@@ -1,9 +1,10 @@
 //! The exporter as users run it: a process of its own, watched through its log, its exit code and HTTP.
 
 use std::fs;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 use crate::http::{self, Response};
@@ -11,6 +12,7 @@ use crate::launch::{Launch, inside};
 use crate::metrics::Metrics;
 use crate::netns::Handle;
 use crate::process::{Ended, Process};
+use crate::wait::{SOON, poll_for};
 
 /// A running exporter that answers requests; killed on drop. Its log is printed when the test fails.
 #[derive(Debug)]
@@ -60,6 +62,15 @@ impl Exporter {
         log.lines().filter(complaint).map(str::to_owned).collect()
     }
 
+    /// Asserts that there is only one of them, and that it has all these words.
+    pub fn complained_once(&self, words: &[&str]) {
+        let complaints = self.complaints();
+        assert_eq!(complaints.len(), 1, "not one line: {complaints:#?}");
+        for word in words {
+            assert!(complaints[0].contains(word), "no {word:?}: {complaints:?}");
+        }
+    }
+
     /// One scrape, read strictly.
     pub fn scrape(&self) -> Metrics {
         Metrics::parse(&self.scrape_text())
@@ -84,6 +95,24 @@ impl Exporter {
         })
     }
 
+    /// Stops it until the guard is dropped.
+    pub fn pause(&self) -> Paused<'_> {
+        let pid = Pid::from_child(&self.process.child);
+        kill_process(pid, Signal::STOP).unwrap();
+        let paused = Paused {
+            pid,
+            _exporter: PhantomData,
+        };
+        // The parent is told when the last thread has stopped (do_signal_stop, kernel/signal.c).
+        poll_for("the exporter stands still", SOON, || {
+            let options = WaitOptions::UNTRACED | WaitOptions::NOHANG;
+            let (_, status) = waitpid(Some(pid), options).unwrap()?;
+            assert!(status.stopped(), "the exporter ended: {status:?}");
+            Some(())
+        });
+        paused
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn stop(self) -> Ended {
         self.stop_by(Signal::TERM)
@@ -94,6 +123,23 @@ impl Exporter {
         let pid = Pid::from_child(&self.process.child);
         kill_process(pid, signal).unwrap();
         self.process.end()
+    }
+}
+
+/// All threads of the exporter are stopped; they go on when this is dropped. The BPF program counts all the
+/// time.
+#[derive(Debug)]
+pub struct Paused<'a> {
+    pid: Pid,
+    // A process that has ended has no number any more.
+    _exporter: PhantomData<&'a Exporter>,
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = kill_process(self.pid, Signal::CONT) {
+            eprintln!("cannot let the exporter go on: {error}");
+        }
     }
 }
 

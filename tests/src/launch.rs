@@ -97,8 +97,11 @@ impl Launch {
 
     /// Runs it by a command that ends in executing its arguments, such as `unshare -m`.
     #[must_use]
-    pub fn wrapper(mut self, command: &[&str]) -> Self {
-        self.wrapper = command.iter().map(|&word| word.to_owned()).collect();
+    pub fn wrapper(mut self, command: &[impl AsRef<str>]) -> Self {
+        self.wrapper = command
+            .iter()
+            .map(|word| word.as_ref().to_owned())
+            .collect();
         self
     }
 

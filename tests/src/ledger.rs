@@ -1,5 +1,7 @@
 //! The exporter's account of all drops of the machine, beside the kernel's own.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::exporter::Exporter;
 use crate::metrics::Metrics;
 use crate::tracefs::Witness;
@@ -53,8 +55,8 @@ impl<'a> Ledger<'a> {
         );
         // No series ends within a test's time, so none takes packets with it.
         assert_eq!(
-            metrics.sum(DROPPED, &[]),
             metrics.sum(CATEGORIES, &[]),
+            metrics.sum(DROPPED, &[]),
             "categories and series are two views of the same packets"
         );
         metrics
@@ -86,8 +88,61 @@ fn settle(exporter: &Exporter, witness: &Witness) -> (Page, Metrics) {
         let page = Page {
             seen: witness.count(),
             seen_in_init: witness.count_in_init(),
-            counted: metrics.sum(CATEGORIES, &[]) + metrics.sum(UNATTRIBUTED, &[]),
+            counted: total(&metrics),
         };
         (page.seen == before).then_some((page, metrics))
     })
+}
+
+/// Every drop since the exporter's start.
+fn total(metrics: &Metrics) -> f64 {
+    metrics.sum(CATEGORIES, &[]) + metrics.sum(UNATTRIBUTED, &[])
+}
+
+/// What the drops in the witness' buffer were: reason and function.
+pub fn causes(witness: &Witness) -> BTreeSet<(String, String)> {
+    let drops = witness.drops().into_iter();
+    drops.map(|drop| (drop.reason, drop.function)).collect()
+}
+
+/// Asserts that the series of these causes in the exporter's namespace, and those drops that the kernel could
+/// not attribute, are all that the witness saw; and that categories and series are two views of the same
+/// packets.
+pub fn assert_all_there(metrics: &Metrics, causes: &BTreeSet<(String, String)>, witness: &Witness) {
+    let of_cause = |(reason, function): &(String, String)| {
+        let cause = [("reason", reason.as_str()), ("function", function)];
+        metrics.sum(DROPPED, &[cause[0], cause[1], ("netns", "host")])
+    };
+    let packets: f64 = causes.iter().map(of_cause).sum();
+    let cause = |cause| metrics.value(UNATTRIBUTED, &[("cause", cause)]).unwrap();
+    assert_eq!(cause("map_full"), 0.0, "the maps were large enough");
+    witness.assert_all_seen(packets + cause("nested"));
+    assert_eq!(metrics.sum(CATEGORIES, &[]), metrics.sum(DROPPED, &[]));
+}
+
+/// Asserts that no counter of a scrape is smaller or gone in the next, and returns how many scrapes had
+/// more drops than the one before.
+pub fn never_backwards(scrapes: &[Metrics]) -> usize {
+    let mut grown = 0;
+    for pair in scrapes.windows(2) {
+        let [earlier, later] = pair else { continue };
+        let later_values: BTreeMap<_, _> = later
+            .samples
+            .iter()
+            .map(|sample| ((&sample.name, &sample.labels), sample.value))
+            .collect();
+        for sample in &earlier.samples {
+            // Counters of a link end with it, and begin again with one that is made anew.
+            let name = sample.name.as_str();
+            let of_link = name.starts_with("netdrop_link_") && !name.contains("_dropped_");
+            if earlier.types[name] != "counter" || of_link {
+                continue;
+            }
+            let value = later_values.get(&(&sample.name, &sample.labels));
+            let value = value.unwrap_or_else(|| panic!("{sample:?} is gone"));
+            assert!(*value >= sample.value, "{sample:?} went back to {value}");
+        }
+        grown += usize::from(total(later) > total(earlier));
+    }
+    grown
 }

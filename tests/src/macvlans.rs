@@ -1,11 +1,9 @@
-//! Many devices at once, as a source of more keys than one batch of a drain holds.
+//! Many devices at once, as a source of many keys.
 
-use std::fmt::Write as _;
 use std::os::fd::AsFd;
 
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
-use tempfile::NamedTempFile;
 
 use crate::netns::{Handle, Namespace, Veth};
 use crate::send::Flood;
@@ -15,7 +13,8 @@ use crate::sys;
 /// (`drivers/net/macvlan.c` takes its carrier from below; `net/core/dev.c`, `__dev_direct_xmit`).
 #[derive(Debug)]
 pub struct Macvlans {
-    names: Vec<String>,
+    /// The devices.
+    pub names: Vec<String>,
     here: Handle,
     _under: Veth,
 }
@@ -26,18 +25,8 @@ impl Macvlans {
         let under = Veth::between(here, there);
         there.ip(&["link", "set", "dev", &under.b, "down"]);
         let names: Vec<_> = (0..number).map(|n| format!("many{n}")).collect();
-        let mut batch = String::new();
-        for name in &names {
-            writeln!(
-                batch,
-                "link add link {} name {name} type macvlan\nlink set dev {name} up",
-                under.a
-            )
-            .unwrap();
-        }
-        let file = NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), batch).unwrap();
-        here.ip(&["-batch", file.path().to_str().unwrap()]);
+        let add = |name| format!("link add link {} name {name} up type macvlan\n", under.a);
+        here.ip_batch(&names.iter().map(add).collect::<String>());
         Self {
             names,
             here: here.handle(),
@@ -45,31 +34,24 @@ impl Macvlans {
         }
     }
 
-    /// Drops so many frames at each, and returns how many these are.
+    /// Drops so many frames at each of these devices, and returns how many these are.
     ///
     /// All from one socket that is bound to no device: a bound one waits for an RCU grace period when it is
     /// closed, and so would take seconds for all of them.
-    pub fn drop_frames(&self, each: usize) -> u64 {
+    pub fn drop_frames(&self, names: &[String], each: u64) -> u64 {
         self.here.enter(|| {
             let socket = socket(AddressFamily::PACKET, SocketType::RAW, None).unwrap();
             sys::bypass_qdisc(socket.as_fd()).unwrap();
-            let mut dropped = 0;
-            for name in &self.names {
+            for name in names {
                 let ifindex = name_to_index(&socket, name).unwrap();
                 let frame = Flood::over(name, 1).frame();
                 for _ in 0..each {
                     // This is how the kernel says that it has dropped the frame.
                     let sent = sys::send_on(socket.as_fd(), &frame, ifindex);
                     assert_eq!(sent.unwrap_err().raw_os_error(), Some(libc::ENOBUFS));
-                    dropped += 1;
                 }
             }
-            dropped
+            names.len() as u64 * each
         })
-    }
-
-    /// The devices.
-    pub fn names(&self) -> &[String] {
-        &self.names
     }
 }

@@ -74,6 +74,12 @@ impl Metrics {
         Some(first.value)
     }
 
+    /// Whether a collector succeeded; `None` if there is no such collector.
+    pub fn success(&self, collector: &str) -> Option<bool> {
+        let success = self.value("netdrop_collector_success", &[("collector", collector)]);
+        success.map(|value| value == 1.0)
+    }
+
     /// The sum of all series with these labels (and possibly others); 0 without any.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.series(name, labels)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
 use crate::wait::{SOON, wait_until};
 
@@ -204,6 +204,43 @@ impl Veth {
 impl Drop for Veth {
     fn drop(&mut self) {
         self.namespaces[0].enter(|| report(&["ip", "link", "del", "dev", &self.a]));
+    }
+}
+
+/// Gives the device another name while it is up: packets may fall meanwhile (6.2 and later).
+pub fn rename(namespace: &Namespace, device: &str, name: &str) {
+    namespace.ip(&["link", "set", "dev", device, "name", name]);
+}
+
+/// A veth pair that belongs to nobody: it ends with the first of its namespaces. Both ends are up.
+pub fn mortal_veth(a: &Namespace, name_a: &str, b: &Namespace, name_b: &str) {
+    let peer = ["type", "veth", "peer", "name", name_b, "netns", b.name()];
+    a.ip(&[&["link", "add", "name", name_a], &peer[..]].concat());
+    a.ip(&["link", "set", "dev", name_a, "up"]);
+    b.ip(&["link", "set", "dev", name_b, "up"]);
+    a.wait_for_carrier(name_a);
+    b.wait_for_carrier(name_b);
+}
+
+/// One more name of a namespace under `/run/netns`; taken away on drop.
+#[derive(Debug)]
+pub struct Alias<'a>(&'a str);
+
+impl<'a> Alias<'a> {
+    /// Gives it the name.
+    pub fn new(namespace: &Handle, name: &'a str) -> Self {
+        namespace.enter(|| {
+            // A thread has its own entry in /proc, although no listing shows it (proc(5)).
+            let thread = gettid().as_raw_nonzero().to_string();
+            run(&["ip", "netns", "attach", name, &thread]);
+        });
+        Self(name)
+    }
+}
+
+impl Drop for Alias<'_> {
+    fn drop(&mut self) {
+        report(&["ip", "netns", "del", self.0]);
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SendFlags, SocketType, send, socket};
+use rustix::process::nice;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use crate::netns::Namespace;
 use crate::sys;
+use crate::wait::StopOnDrop;
 
 /// IEEE Std 802 local experimental EtherType 1: no protocol handler has it, so the receiving end of a veth
 /// pair frees each frame as `UNHANDLED_PROTO` (`net/core/dev.c`, `__netif_receive_skb_core`).
@@ -55,8 +59,33 @@ impl Flood {
             pin_to(cpu);
         }
         let ifindex = name_to_index_here(&self.device);
+        let (sent, end) = self.send_on(ifindex);
+        if let Some(error) = end {
+            panic!("cannot send on {}: {error}", self.device);
+        }
+        sent
+    }
+
+    /// As [`Flood::send`], but ends early, without a word, when the device goes away or down. Returns the
+    /// number of frames that the kernel took.
+    pub fn send_until_gone(&self) -> u64 {
+        let any = socket(AddressFamily::PACKET, SocketType::DGRAM, None).unwrap();
+        let Ok(ifindex) = name_to_index(&any, &self.device) else {
+            return 0;
+        };
+        match self.send_on(ifindex) {
+            // As packet_snd says it when the device is down, unbound and gone (net/packet/af_packet.c).
+            (sent, None | Some(Errno::NETDOWN | Errno::NXIO | Errno::NODEV)) => sent,
+            (_, Some(error)) => panic!("cannot send on {}: {error}", self.device),
+        }
+    }
+
+    /// The number of frames sent, and the error that ended it if it was not the last frame.
+    fn send_on(&self, ifindex: u32) -> (u64, Option<Errno>) {
         let socket = socket(AddressFamily::PACKET, SocketType::RAW, None).unwrap();
-        sys::bind_for_sending(socket.as_fd(), ifindex).unwrap();
+        if let Err(error) = sys::bind_for_sending(socket.as_fd(), ifindex) {
+            return (0, Errno::from_io_error(&error));
+        }
         if self.bypass_qdisc {
             sys::bypass_qdisc(socket.as_fd()).unwrap();
         }
@@ -71,10 +100,10 @@ impl Flood {
                 // Past the qdisc a frame that the kernel dropped is reported as this, and is gone all the same.
                 Err(Errno::NOBUFS) if self.bypass_qdisc => sent += 1,
                 Err(Errno::NOBUFS | Errno::AGAIN | Errno::INTR) => thread::yield_now(),
-                Err(error) => panic!("cannot send on {}: {error}", self.device),
+                Err(error) => return (sent, Some(error)),
             }
         }
-        sent
+        (sent, None)
     }
 
     /// One of its frames: to everybody, from nobody, zeroes inside.
@@ -87,6 +116,40 @@ impl Flood {
         frame[12..ETHERNET_HEADER].copy_from_slice(&self.ethertype.to_be_bytes());
         frame
     }
+}
+
+/// Floods a device from these CPUs while `work` runs; `work` is told how many frames were sent so far. Returns
+/// how many these are in the end, and what `work` returned.
+///
+/// The floods take all the time that nobody else wants (nice 19): a test is about the exporter, and not about
+/// how a scheduler shares two CPUs among four busy threads.
+pub fn under_flood<T>(
+    from: &Namespace,
+    device: &str,
+    cpus: &[usize],
+    work: impl FnOnce(&AtomicU64) -> T,
+) -> (u64, T) {
+    // Between two looks at whether it is to go on. To close a socket takes longer than a short burst.
+    const BURST: u64 = 5_000;
+    let (done, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    let flood = |cpu| {
+        let burst = Flood {
+            cpu: Some(cpu),
+            ..Flood::over(device, BURST)
+        };
+        nice(19).unwrap();
+        while !done.load(Ordering::Relaxed) {
+            sent.fetch_add(burst.send(), Ordering::Relaxed);
+        }
+    };
+    let result = thread::scope(|scope| {
+        let _stop = StopOnDrop(&done);
+        for &cpu in cpus {
+            scope.spawn(move || from.enter(|| flood(cpu)));
+        }
+        work(&sent)
+    });
+    (sent.into_inner(), result)
 }
 
 /// Sends these frames once, in this order, on a device of the calling thread's namespace.
@@ -106,6 +169,13 @@ pub fn cpus() -> Vec<usize> {
     (0..CpuSet::MAX_CPU)
         .filter(|&cpu| allowed.is_set(cpu))
         .collect()
+}
+
+/// Two of them, for a test that is about what they do to each other.
+pub fn two_cpus() -> [usize; 2] {
+    let cpus = cpus();
+    assert!(cpus.len() >= 2, "this test needs two CPUs");
+    [cpus[0], cpus[1]]
 }
 
 fn pin_to(cpu: usize) {

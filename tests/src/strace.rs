@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::exporter::Exporter;
 use crate::wait::{SOON, poll_for, try_poll, wait_until};
 
 /// Which calls fail, and with what. A call that fails so has not happened.
@@ -143,12 +144,25 @@ pub fn wrapper(log: &Path, fault: Option<Fault>) -> Vec<String> {
 }
 
 /// The calls of a process that was started with [`wrapper`] and has ended.
-pub fn calls_until_end(log: &Path) -> Vec<Call> {
+fn calls_until_end(log: &Path) -> Vec<Call> {
     poll_for("strace has written all", SOON, || {
         let text = fs::read_to_string(log).ok()?;
         let last = text.lines().last()?;
         last.contains("+++").then(|| read(log))
     })
+}
+
+/// The calls that the exporter makes from its start on until it is stopped, of its first thread, and what it complained
+/// of.
+pub fn calls_of_a_start() -> (Vec<Call>, Vec<String>) {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join(LOG);
+    let exporter = Exporter::launch().wrapper(&wrapper(&log, None)).start();
+    let (main, complaints) = (exporter.pid(), exporter.complaints());
+    assert_eq!(exporter.stop().code, Some(0));
+    let mut calls = calls_until_end(&log);
+    calls.retain(|call| call.thread == main);
+    (calls, complaints)
 }
 
 const LOG: &str = "calls";

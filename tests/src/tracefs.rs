@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use crate::symbols;
+use crate::wait::{SOON, try_poll};
 
 /// For each CPU; holds some thousand drops. The kernel's default is five times as much, which takes an emulated
 /// machine half a minute to print.
@@ -68,6 +69,13 @@ impl Witness {
     /// When the ring buffer had to refuse an event, so that nobody knows the number.
     pub fn count(&self) -> u64 {
         self.all.count()
+    }
+
+    /// Waits until it has seen this many drops; panics with what it saw if that is another number.
+    pub fn expect(&self, drops: u64) {
+        // A miss shows below, in more detail.
+        let _seen = try_poll(SOON, || (self.count() >= drops).then_some(()));
+        assert_eq!(self.count(), drops, "{:?}", self.kinds());
     }
 
     /// How many of them fell into the context of process 1, an interrupt's drops included.

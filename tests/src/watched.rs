@@ -2,6 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::launch::Launch;
 use crate::links::{self, Link, Links, Transitions};
 use crate::netns::Namespace;
 use crate::wait::{SOON, try_poll, wait_until};
@@ -22,21 +23,14 @@ impl Watched {
         Self::over(Namespace::new())
     }
 
-    /// Starts an exporter with these flags in a namespace with nothing but `lo`.
-    pub fn with(arguments: &[&str]) -> Self {
-        Self::start(Namespace::new(), arguments)
-    }
-
     /// Starts an exporter in a namespace.
     pub fn over(host: Namespace) -> Self {
-        Self::start(host, &[])
+        Self::launch(host, Exporter::launch())
     }
 
-    fn start(host: Namespace, arguments: &[&str]) -> Self {
-        let exporter = Exporter::launch()
-            .namespace(&host)
-            .arguments(arguments)
-            .start();
+    /// Starts an exporter in a namespace so.
+    pub fn launch(host: Namespace, launch: Launch) -> Self {
+        let exporter = launch.namespace(&host).start();
         Self { host, exporter }
     }
 

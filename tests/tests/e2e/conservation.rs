@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use netdrop_tests::crowd::Crowd;
+use netdrop_tests::macvlans::Macvlans;
 use netdrop_tests::netns::Veth;
-use netdrop_tests::{Exporter, Flood, Ledger, Metrics, Namespace, Room, Witness, send};
+use netdrop_tests::send::{self, two_cpus};
+use netdrop_tests::{Exporter, Flood, Ledger, Metrics, Namespace, Room, Witness};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 const LINK_DOWN: &str = "netdrop_link_down_dropped_packets_total";
@@ -15,6 +16,13 @@ const MAP_FULL: [(&str, &str); 1] = [("cause", "map_full")];
 const DEVICES: usize = 40;
 /// Frames dropped at each device.
 const FRAMES: u64 = 25;
+
+fn start(host: &Namespace, flag: &str) -> Exporter {
+    Exporter::launch()
+        .namespace(host)
+        .arguments(&[flag])
+        .start()
+}
 
 fn dropped_at(metrics: &Metrics, device: &str) -> u64 {
     metrics.sum(DROPPED, &[("device", device), ("netns", "host")]) as u64
@@ -26,15 +34,12 @@ fn what_does_not_fit_into_the_map_is_counted_without_a_key_until_the_next_drain(
     const CAPACITY: usize = 16;
     let _room = Room::enter();
     let (host, peer) = (Namespace::new(), Namespace::new());
-    let crowd = Crowd::new(&host, &peer, DEVICES);
-    let exporter = Exporter::launch()
-        .namespace(&host)
-        .arguments(&["--collector.drops.max-entries=16"])
-        .start();
+    let crowd = Macvlans::without_carrier(&host, &peer, DEVICES);
+    let exporter = start(&host, "--collector.drops.max-entries=16");
     let ledger = Ledger::open(&exporter);
 
     let paused = exporter.pause();
-    crowd.drop_at_all(FRAMES);
+    crowd.drop_frames(&crowd.names, FRAMES);
     drop(paused);
 
     let fullest = exporter.scrape();
@@ -43,7 +48,7 @@ fn what_does_not_fit_into_the_map_is_counted_without_a_key_until_the_next_drain(
     }
     let full = ledger.balance();
     let counted: Vec<_> = crowd
-        .devices
+        .names
         .iter()
         .map(|device| dropped_at(&full, device))
         .collect();
@@ -59,9 +64,9 @@ fn what_does_not_fit_into_the_map_is_counted_without_a_key_until_the_next_drain(
     );
 
     // Half of what fits, of those that found no place before.
-    let late = &crowd.devices[DEVICES - CAPACITY / 2..];
+    let late = &crowd.names[DEVICES - CAPACITY / 2..];
     let paused = exporter.pause();
-    crowd.drop_at(late, FRAMES);
+    crowd.drop_frames(late, FRAMES);
     drop(paused);
     let after = ledger.balance();
     for device in late {
@@ -75,19 +80,14 @@ fn what_does_not_fit_into_the_map_is_counted_without_a_key_until_the_next_drain(
 #[ignore = "needs root: run by tests/run.sh"]
 fn two_cpus_that_fight_over_the_only_entry_lose_nothing() {
     let _room = Room::enter();
-    let cpus = send::cpus();
-    assert!(cpus.len() >= 2, "this test needs two CPUs");
     let (host, peer) = (Namespace::new(), Namespace::new());
     let veths = [Veth::between(&host, &peer), Veth::between(&host, &peer)];
     // One entry is one bucket with one lock, and as long as it is taken each drop of the other key asks for it.
-    let exporter = Exporter::launch()
-        .namespace(&host)
-        .arguments(&["--collector.drops.max-entries=1"])
-        .start();
+    let exporter = start(&host, "--collector.drops.max-entries=1");
     let ledger = Ledger::open(&exporter);
 
     thread::scope(|scope| {
-        for (veth, &cpu) in veths.iter().zip(&cpus) {
+        for (veth, cpu) in veths.iter().zip(two_cpus()) {
             let flood = Flood {
                 cpu: Some(cpu),
                 ..Flood::over(&veth.b, 150_000)
@@ -119,20 +119,17 @@ fn beyond_max_series_devices_fold_into_other_and_every_count_stays() {
     const MAX_SERIES: usize = 8;
     let _room = Room::enter();
     let (host, peer) = (Namespace::new(), Namespace::new());
-    let crowd = Crowd::new(&host, &peer, DEVICES);
-    let exporter = Exporter::launch()
-        .namespace(&host)
-        .arguments(&["--collector.drops.max-series=8"])
-        .start();
+    let crowd = Macvlans::without_carrier(&host, &peer, DEVICES);
+    let exporter = start(&host, "--collector.drops.max-series=8");
     let ledger = Ledger::open(&exporter);
     let witness = Witness::of_protocol(send::ETHERTYPE);
 
     let mut told_apart = None;
     for round in 1..=3 {
-        crowd.drop_at_all(FRAMES);
+        crowd.drop_frames(&crowd.names, FRAMES);
         let metrics = ledger.balance();
         let own: BTreeSet<_> = crowd
-            .devices
+            .names
             .iter()
             .filter(|device| dropped_at(&metrics, device) > 0)
             .collect();

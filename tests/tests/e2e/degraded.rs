@@ -4,54 +4,22 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 
-use netdrop_tests::launch::Launch;
-use netdrop_tests::netns::Veth;
 use netdrop_tests::room::Sysctl;
-use netdrop_tests::wait::SOON;
-use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send, wait_until};
+use netdrop_tests::{Exporter, Pair, Room};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
-
-/// Starts an exporter, drops packets of a device beside it, and scrapes.
-fn scrape_after_drops(launch: Launch, frames: u64) -> (Exporter, Metrics, String) {
-    let (here, there) = (Namespace::new(), Namespace::new());
-    let veth = Veth::between(&here, &there);
-    let exporter = launch.namespace(&here).start();
-    let witness = Witness::of_protocol(send::ETHERTYPE);
-    there.enter(|| Flood::over(&veth.b, frames).send());
-    wait_until("the witness has seen every frame", SOON, || {
-        witness.count() == frames
-    });
-    let metrics = exporter.scrape();
-    (exporter, metrics, veth.a.clone())
-}
 
 /// Asserts that the exporter serves, that drops have failed, and that one line says all these words.
 fn drops_failed_with_one_line(exporter: &Exporter, words: &[&str]) {
     assert_eq!(exporter.get("/-/healthy").status, 200);
     for _ in 0..3 {
         let metrics = exporter.scrape();
-        let success = metrics.value("netdrop_collector_success", &[("collector", "drops")]);
-        assert_eq!(success, Some(0.0));
-        assert!(
-            metrics.sum("netdrop_exporter_build_info", &[]) == 1.0,
-            "the rest goes on"
-        );
+        assert_eq!(metrics.success("drops"), Some(false));
+        let rest = metrics.sum("netdrop_exporter_build_info", &[]);
+        assert_eq!(rest, 1.0, "the rest goes on");
         assert_eq!(metrics.series(DROPPED, &[]).count(), 0);
     }
-    complained_once(exporter, words);
-}
-
-fn complained_once(exporter: &Exporter, words: &[&str]) {
-    let complaints = exporter.complaints();
-    assert_eq!(complaints.len(), 1, "not one line: {complaints:#?}");
-    for word in words {
-        assert!(
-            complaints[0].contains(word),
-            "{word:?} is not in {:?}",
-            complaints[0]
-        );
-    }
+    exporter.complained_once(words);
 }
 
 #[test]
@@ -110,16 +78,18 @@ fn without_symbol_addresses_drops_are_counted_without_function() {
     let _room = Room::enter();
     // With 2 nobody sees addresses, whatever their capabilities (Documentation/admin-guide/sysctl/kernel.rst).
     let _hidden = Sysctl::set("kernel/kptr_restrict", "2");
-    let (exporter, metrics, device) = scrape_after_drops(Exporter::launch(), 300);
+    let pair = Pair::new();
+    pair.drop_frames(300);
+    let metrics = pair.exporter.scrape();
     let labels = [
-        ("device", device.as_str()),
+        ("device", pair.veth.a.as_str()),
         ("function", ""),
         ("reason", "UNHANDLED_PROTO"),
     ];
     assert_eq!(metrics.value(DROPPED, &labels), Some(300.0));
-    let success = metrics.value("netdrop_collector_success", &[("collector", "drops")]);
-    assert_eq!(success, Some(1.0));
-    complained_once(&exporter, &["kallsyms", "kptr_restrict"]);
+    assert_eq!(metrics.success("drops"), Some(true));
+    pair.exporter
+        .complained_once(&["kallsyms", "kptr_restrict"]);
 }
 
 #[test]
@@ -130,10 +100,7 @@ fn without_procfs_it_serves_and_each_collector_names_the_path_once() {
     exporter.scrape();
     let metrics = exporter.scrape();
     for collector in ["drops", "process"] {
-        assert_eq!(
-            metrics.value("netdrop_collector_success", &[("collector", collector)]),
-            Some(0.0)
-        );
+        assert_eq!(metrics.success(collector), Some(false));
     }
     let told = exporter.complaints();
     assert_eq!(told.len(), 2, "{told:?}");

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use netdrop_tests::counters::{assert_all_there, causes, never_backwards, wait_for_drops};
+use netdrop_tests::ledger::{assert_all_there, causes, never_backwards};
 use netdrop_tests::macvlans::Macvlans;
-use netdrop_tests::netns::Veth;
-use netdrop_tests::pressure::under_flood;
-use netdrop_tests::strace::{Call, Fault, Strace};
-use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send};
+use netdrop_tests::send::{self, two_cpus, under_flood};
+use netdrop_tests::strace::{self, Call, Fault, Strace};
+use netdrop_tests::{Exporter, Flood, Metrics, Pair, Room, Witness};
+use tempfile::tempdir;
 
 /// More than the 256 elements that a drain asks for at a time (`exporter/src/kernel/maps/hash.rs`), so that it
 /// takes several batches.
@@ -20,14 +20,11 @@ const SCRAPES: usize = 40;
 /// empty when the test makes it drain.
 const ATTEMPTS: usize = 5;
 
-/// Namespaces with few keys to drop packets at, or many, and an exporter in the first.
+/// A host with few keys to drop packets at, or many.
 struct Scene {
-    _here: Namespace,
-    there: Namespace,
-    veth: Veth,
+    pair: Pair,
     many: Macvlans,
     witness: Witness,
-    exporter: Exporter,
     dropped: u64,
     causes: BTreeSet<(String, String)>,
     scrapes: Vec<Metrics>,
@@ -42,18 +39,11 @@ enum Keys {
 
 impl Scene {
     fn new() -> Self {
-        let (here, there) = (Namespace::new(), Namespace::new());
-        let veth = Veth::between(&here, &there);
-        let many = Macvlans::without_carrier(&here, &there, DEVICES);
-        let witness = Witness::of_protocol(send::ETHERTYPE);
-        let exporter = Exporter::launch().namespace(&here).start();
+        let pair = Pair::new();
         Self {
-            _here: here,
-            there,
-            veth,
-            many,
-            witness,
-            exporter,
+            many: Macvlans::without_carrier(&pair.host, &pair.peer, DEVICES),
+            pair,
+            witness: Witness::of_protocol(send::ETHERTYPE),
             dropped: 0,
             causes: BTreeSet::new(),
             scrapes: Vec::new(),
@@ -62,34 +52,37 @@ impl Scene {
 
     fn drop_packets(&mut self, keys: Keys) {
         self.dropped += match keys {
-            Keys::Few => self.there.enter(|| Flood::over(&self.veth.b, 500).send()),
-            Keys::Many => self.many.drop_frames(2),
+            Keys::Few => {
+                let flood = Flood::over(&self.pair.veth.b, 500);
+                self.pair.peer.enter(|| flood.send())
+            }
+            Keys::Many => self.many.drop_frames(&self.many.names, 2),
         };
         self.wait_for_witness();
     }
 
     fn wait_for_witness(&mut self) {
-        wait_for_drops(&self.witness, self.dropped);
+        self.witness.expect(self.dropped);
         // Now, because a flood will overwrite what the witness knows of those before it.
         self.causes.append(&mut causes(&self.witness));
     }
 
     /// Scrapes, and asserts that the drop collector succeeds or does not.
     fn scrape(&mut self, succeeds: bool) {
-        self.take(self.exporter.scrape(), succeeds);
+        self.take(self.pair.exporter.scrape(), succeeds);
     }
 
     fn take(&mut self, metrics: Metrics, succeeds: bool) {
-        let success = metrics.value("netdrop_collector_success", &[("collector", "drops")]);
-        assert_eq!(success, Some(f64::from(u8::from(succeeds))));
+        assert_eq!(metrics.success("drops"), Some(succeeds));
         self.scrapes.push(metrics);
     }
 
     /// Scrapes while two CPUs drop packets, whatever becomes of the scrapes.
     fn scrape_under_flood(&mut self) {
-        let (sent, mut scrapes) = under_flood(&self.there, &self.veth.b, |_| {
-            (0..SCRAPES).map(|_| self.exporter.scrape()).collect()
-        });
+        let (sent, mut scrapes) =
+            under_flood(&self.pair.peer, &self.pair.veth.b, &two_cpus(), |_| {
+                (0..SCRAPES).map(|_| self.pair.exporter.scrape()).collect()
+            });
         self.scrapes.append(&mut scrapes);
         self.dropped += sent;
         self.wait_for_witness();
@@ -154,7 +147,7 @@ fn a_drain_that_fails_at_any_step_loses_nothing_and_the_next_one_goes_on() {
         };
         let aimed = (0..ATTEMPTS).any(|_| {
             scene.drop_packets(step.keys);
-            let strace = Strace::attach(scene.exporter.pid(), Some(fault));
+            let strace = Strace::attach(scene.pair.exporter.pid(), Some(fault));
             scene.scrape(false);
             scene.drop_packets(Keys::Few);
             scene.scrape(false);
@@ -168,14 +161,14 @@ fn a_drain_that_fails_at_any_step_loses_nothing_and_the_next_one_goes_on() {
     never_backwards(&scene.scrapes);
 
     let last = scene.scrapes.last().unwrap();
-    for device in scene.many.names() {
+    for device in &scene.many.names {
         let packets = last.sum("netdrop_dropped_packets_total", &[("device", device)]);
         assert!(
             packets >= 2.0 && packets % 2.0 == 0.0,
             "{packets} at {device}"
         );
     }
-    let complaints = scene.exporter.complaints();
+    let complaints = scene.pair.exporter.complaints();
     let told = |step: &str| complaints.iter().any(|line| line.contains(step));
     for step in [
         "swap the maps",
@@ -200,7 +193,7 @@ fn calls_that_fail_now_and_then_under_a_flood_lose_nothing() {
             every: Some(every),
         };
         scene.drop_packets(Keys::Many);
-        let strace = Strace::attach(scene.exporter.pid(), Some(fault));
+        let strace = Strace::attach(scene.pair.exporter.pid(), Some(fault));
         scene.scrape_under_flood();
         let calls = strace.detach();
         let failed = calls.iter().filter(|call| call.injected).count();
@@ -211,4 +204,89 @@ fn calls_that_fail_now_and_then_under_a_flood_lose_nothing() {
     }
     let grown = never_backwards(&scene.scrapes);
     assert!(grown >= 2 * SCRAPES, "only {grown} scrapes had more drops");
+}
+
+/// Steps of the start: how the call begins, what is in it, and what the log must say when it fails.
+const START: [(&str, &str, &str); 6] = [
+    ("BPF_MAP_CREATE", "PERCPU_HASH", "create the BPF maps"),
+    (
+        "BPF_MAP_CREATE",
+        // The program's own array is larger.
+        "PERCPU_ARRAY, key_size=4, value_size=8, max_entries=1,",
+        "create the map that counts the CPUs",
+    ),
+    (
+        "BPF_OBJ_GET_INFO_BY_FD",
+        "",
+        "map DROPS_A: ask the kernel about it",
+    ),
+    ("BPF_PROG_LOAD", "_TRACING", "load the BPF program"),
+    (
+        "BPF_RAW_TRACEPOINT_OPEN",
+        "",
+        "attach to the tracepoint kfree_skb",
+    ),
+    (
+        "BPF_MAP_CREATE",
+        "ARRAY_OF_MAPS",
+        "create the map that waits for the program",
+    ),
+];
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_start_that_fails_at_any_step_is_one_line_and_the_rest_goes_on() {
+    let _room = Room::enter();
+    let (calls, complaints) = strace::calls_of_a_start();
+    assert_eq!(complaints, Vec::<String>::new());
+    for (begin, part, says) in START {
+        let is = |call: &Call| call.text.starts_with(begin) && call.text.contains(part);
+        let number = calls.iter().position(is);
+        let number = number.unwrap_or_else(|| panic!("no call to {says:?}")) + 1;
+        for (error, text) in [
+            ("EPERM", "Operation not permitted"),
+            ("ENOMEM", "Cannot allocate memory"),
+        ] {
+            let fault = Fault {
+                call: "bpf",
+                error,
+                first: number,
+                every: Some(1),
+            };
+            let complaint = complaint_of_a_start_with(fault);
+            assert!(complaint.contains("cannot count drops"), "{complaint}");
+            for words in [says, text] {
+                let told = complaint.matches(words).count();
+                assert_eq!(told, 1, "{words:?}: {complaint}");
+            }
+        }
+    }
+}
+
+/// The one line of a start whose calls fail, when everything else is as it should be.
+fn complaint_of_a_start_with(fault: Fault) -> String {
+    let directory = tempdir().unwrap();
+    let wrapper = strace::wrapper(&directory.path().join("calls"), Some(fault));
+    let exporter = Exporter::launch().wrapper(&wrapper).start();
+    assert_eq!(exporter.get("/-/healthy").status, 200);
+    for _ in 0..3 {
+        let metrics = exporter.scrape();
+        assert_eq!(metrics.success("drops"), Some(false));
+        assert_eq!(metrics.success("process"), Some(true));
+        let counters = [
+            "netdrop_dropped",
+            "netdrop_category",
+            "netdrop_unattributed",
+        ];
+        let counts = |name: &str| counters.iter().any(|counter| name.starts_with(counter));
+        assert!(!metrics.samples.iter().any(|sample| counts(&sample.name)));
+    }
+    let complaints = exporter.complaints();
+    assert_eq!(complaints.len(), 1, "{fault:?}: {complaints:#?}");
+    let ended = exporter.stop();
+    assert_eq!(ended.code, Some(0));
+    // The log has nothing but whole lines of the logger: no dump of anything beside the one line.
+    let mut lines = ended.log.lines();
+    assert!(lines.all(|line| line.starts_with('[')), "{}", ended.log);
+    complaints.into_iter().next().unwrap()
 }

@@ -5,17 +5,14 @@
     reason = "a failed step of a test ends the test, with the step's name"
 )]
 
-mod all_netns;
 mod churn;
 mod conservation;
 mod degraded;
-mod drains;
 mod exact_counts;
 mod faults;
 mod flaps;
 mod footprint;
 mod format;
-mod harness;
 mod incident;
 mod journal;
 mod kernel;
@@ -30,7 +27,6 @@ mod reasons_rx;
 mod reasons_sockets;
 mod reasons_tx;
 mod service;
-mod start_faults;
 mod states;
 mod states_none;
 mod states_sent;

@@ -2,27 +2,24 @@
 
 use std::cell::Cell;
 
-use netdrop_tests::churn::{mortal_veth, rename};
-use netdrop_tests::netns::Veth;
-use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, send};
+use netdrop_tests::netns::{Veth, mortal_veth, rename};
+use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Watched, Witness, send};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 
-/// A namespace whose exporter runs, and the one that sends into it.
+/// A host with an exporter, and the namespace that sends into it.
 struct Scene {
-    host: Namespace,
+    watched: Watched,
     peer: Namespace,
-    exporter: Exporter,
     witness: Witness,
     sent: Cell<u64>,
 }
 
 impl Scene {
     fn new(flags: &[&str]) -> Self {
-        let host = Namespace::new();
+        let launch = Exporter::launch().arguments(flags);
         Self {
-            exporter: Exporter::launch().namespace(&host).arguments(flags).start(),
-            host,
+            watched: Watched::launch(Namespace::new(), launch),
             peer: Namespace::new(),
             witness: Witness::of_protocol(send::ETHERTYPE),
             sent: Cell::new(0),
@@ -31,7 +28,15 @@ impl Scene {
 
     /// A pair from `device` of the host to `far` of the peer; it ends with the namespaces.
     fn connect(&self, device: &str, far: &str) {
-        mortal_veth(&self.host, device, &self.peer, far);
+        mortal_veth(&self.watched.host, device, &self.peer, far);
+    }
+
+    fn rename(&self, device: &str, name: &str) {
+        rename(&self.watched.host, device, name);
+    }
+
+    fn delete(&self, device: &str) {
+        self.watched.host.ip(&["link", "del", "dev", device]);
     }
 
     /// Drops frames at the device whose far end is `far`, and waits until they are gone.
@@ -41,25 +46,26 @@ impl Scene {
         self.witness.expect(self.sent.get());
     }
 
+    /// Does something between two drains.
+    fn between_drains(&self, work: impl FnOnce()) {
+        let _paused = self.watched.exporter.pause();
+        work();
+    }
+
     /// Asserts that these devices have exactly these packets, and no other device has any.
     fn assert_counts(&self, expected: &[(&str, u64)]) -> Metrics {
-        let metrics = self.exporter.scrape();
+        let metrics = self.watched.exporter.scrape();
         let reason = self.witness.only_kind().reason;
         let reason = ("reason", reason.as_str());
         for &(device, packets) in expected {
             let labels = [reason, ("device", device), ("netns", "host")];
-            assert_eq!(
-                metrics.value(DROPPED, &labels),
-                Some(packets as f64),
-                "{device}"
-            );
+            let counted = metrics.value(DROPPED, &labels);
+            assert_eq!(counted, Some(packets as f64), "{device}");
         }
         let all: u64 = expected.iter().map(|(_, packets)| packets).sum();
         assert_eq!(all, self.sent.get(), "the test's own sum");
-        assert_eq!(
-            metrics.sum(DROPPED, &[reason, ("netns", "host")]),
-            all as f64
-        );
+        let counted = metrics.sum(DROPPED, &[reason, ("netns", "host")]);
+        assert_eq!(counted, all as f64);
         metrics
     }
 }
@@ -72,18 +78,16 @@ fn a_device_renamed_between_two_drains_has_its_own_under_each_name() {
     // As long as a name can be, and one that the other begins with.
     let names = ["port", "port-of-15-byte", "p"];
     scene.connect(names[0], "far");
-
-    let paused = scene.exporter.pause();
-    scene.drop_at_peer_of("far", 110);
-    rename(&scene.host, names[0], names[1]);
-    scene.drop_at_peer_of("far", 220);
-    rename(&scene.host, names[1], names[2]);
-    scene.drop_at_peer_of("far", 330);
-    // And back again, so that the name is not one that the kernel has just cleared the memory for.
-    rename(&scene.host, names[2], names[0]);
-    scene.drop_at_peer_of("far", 440);
-    drop(paused);
-
+    scene.between_drains(|| {
+        scene.drop_at_peer_of("far", 110);
+        scene.rename(names[0], names[1]);
+        scene.drop_at_peer_of("far", 220);
+        scene.rename(names[1], names[2]);
+        scene.drop_at_peer_of("far", 330);
+        // And back again, so that the name is not one that the kernel has just cleared the memory for.
+        scene.rename(names[2], names[0]);
+        scene.drop_at_peer_of("far", 440);
+    });
     scene.assert_counts(&[(names[0], 550), (names[1], 220), (names[2], 330)]);
 }
 
@@ -94,17 +98,15 @@ fn two_devices_that_change_names_between_two_drains_are_not_mixed_up() {
     let scene = Scene::new(&[]);
     scene.connect("left", "far-left");
     scene.connect("right", "far-right");
-
-    let paused = scene.exporter.pause();
-    scene.drop_at_peer_of("far-left", 100);
-    scene.drop_at_peer_of("far-right", 20);
-    rename(&scene.host, "left", "between");
-    rename(&scene.host, "right", "left");
-    rename(&scene.host, "between", "right");
-    scene.drop_at_peer_of("far-left", 700);
-    scene.drop_at_peer_of("far-right", 400);
-    drop(paused);
-
+    scene.between_drains(|| {
+        scene.drop_at_peer_of("far-left", 100);
+        scene.drop_at_peer_of("far-right", 20);
+        scene.rename("left", "between");
+        scene.rename("right", "left");
+        scene.rename("between", "right");
+        scene.drop_at_peer_of("far-left", 700);
+        scene.drop_at_peer_of("far-right", 400);
+    });
     scene.assert_counts(&[("left", 500), ("right", 720)]);
 }
 
@@ -117,7 +119,7 @@ fn a_device_deleted_and_created_again_goes_on_with_its_series() {
     scene.drop_at_peer_of("far", 70);
     scene.assert_counts(&[("phoenix", 70)]);
 
-    scene.host.ip(&["link", "del", "dev", "phoenix"]);
+    scene.delete("phoenix");
     // Gone, but served: twice, for the first drain without the device is the one that begins its five minutes.
     scene.assert_counts(&[("phoenix", 70)]);
     scene.assert_counts(&[("phoenix", 70)]);
@@ -129,36 +131,23 @@ fn a_device_deleted_and_created_again_goes_on_with_its_series() {
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
-fn a_device_that_lives_and_dies_between_two_drains_is_named() {
+fn devices_that_live_and_die_between_two_drains_are_named() {
     let _room = Room::enter();
     let scene = Scene::new(&[]);
-    let paused = scene.exporter.pause();
-    scene.connect("mayfly", "far");
-    scene.drop_at_peer_of("far", 90);
-    scene.host.ip(&["link", "del", "dev", "mayfly"]);
-    // Another one takes its place, and its name's length.
-    scene.connect("midget", "far");
-    scene.drop_at_peer_of("far", 7);
-    scene.host.ip(&["link", "del", "dev", "midget"]);
-    drop(paused);
-
-    scene.assert_counts(&[("mayfly", 90), ("midget", 7)]);
-}
-
-#[test]
-#[ignore = "needs root: run by tests/run.sh"]
-fn a_device_that_another_one_takes_the_index_of_is_not_mixed_up() {
-    const IFINDEX: Option<u32> = Some(4099);
-    let _room = Room::enter();
-    let scene = Scene::new(&[]);
-    let paused = scene.exporter.pause();
-    for (device, frames) in [("first", 31), ("second", 17)] {
-        let _veth = Veth::named(&scene.host, device, &scene.peer, "far", IFINDEX);
-        scene.drop_at_peer_of("far", frames);
-    }
-    drop(paused);
-
-    scene.assert_counts(&[("first", 31), ("second", 17)]);
+    scene.between_drains(|| {
+        // Another one takes its place, and its name's length.
+        for (device, frames) in [("mayfly", 90), ("midget", 7)] {
+            scene.connect(device, "far");
+            scene.drop_at_peer_of("far", frames);
+            scene.delete(device);
+        }
+        // And another one takes the other's number.
+        for (device, frames) in [("first", 31), ("second", 17)] {
+            let _veth = Veth::named(&scene.watched.host, device, &scene.peer, "far", Some(4099));
+            scene.drop_at_peer_of("far", frames);
+        }
+    });
+    scene.assert_counts(&[("mayfly", 90), ("midget", 7), ("first", 31), ("second", 17)]);
 }
 
 #[test]
@@ -180,7 +169,7 @@ fn devices_that_are_not_to_be_shown_are_counted_as_other() {
             scene.drop_at_peer_of(&format!("far-{device}"), frames);
         }
         // The filter asks for the name at the time of the drop.
-        rename(&scene.host, "hidden1", "seen1");
+        scene.rename("hidden1", "seen1");
         scene.drop_at_peer_of("far-hidden1", 500);
 
         let metrics = scene.assert_counts(&[("seen0", 1), ("other", 720), ("seen1", 500)]);
@@ -201,7 +190,10 @@ fn names_that_differ_only_in_bytes_that_are_not_utf8_stay_apart() {
     ] {
         scene.connect("port", far);
         let rename = r#"ip link set dev port name "$(printf "$1")""#;
-        scene.host.exec(&["sh", "-c", rename, "rename", name]);
+        scene
+            .watched
+            .host
+            .exec(&["sh", "-c", rename, "rename", name]);
         scene.drop_at_peer_of(far, frames);
     }
     let shown = [(r"l2tp-\xb9\xfa", 100), (r"l2tp-\xba\xe8", 20)];

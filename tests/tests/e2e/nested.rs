@@ -20,8 +20,7 @@ const MOST_ROUNDS: u64 = 8;
 #[ignore = "needs root: run by tests/run.sh"]
 fn drops_in_an_interrupt_of_the_program_itself_are_counted_as_nested() {
     let _room = Room::enter();
-    let cpus = send::cpus();
-    assert!(cpus.len() >= 2, "this test needs two CPUs");
+    let cpus = send::two_cpus();
     let (here, there) = (Namespace::new(), Namespace::new());
     let softirq = Veth::between(&here, &there);
     let process = Veth::between(&here, &there);

@@ -5,11 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use netdrop_tests::launch::Launch;
-use netdrop_tests::netns::Veth;
 use netdrop_tests::privileges::{CAP_BPF, Threads, needed_to_read_maps};
 use netdrop_tests::strace::{self, Fault};
-use netdrop_tests::wait::SOON;
-use netdrop_tests::{Exporter, Flood, Metrics, Namespace, Room, Witness, links, send, wait_until};
+use netdrop_tests::{Exporter, Metrics, Pair, Room, links};
 use tempfile::tempdir;
 
 const FRAMES: u64 = 300;
@@ -19,65 +17,38 @@ const FUNCTION: [(&str, &str); 1] = [("function", "__netif_receive_skb_core")];
 
 /// What an exporter says about drops and links beside it.
 struct Seen {
-    exporter: Exporter,
+    pair: Pair,
     metrics: Metrics,
-    device: String,
-    here: Namespace,
-    _veth: Veth,
 }
 
 impl Seen {
     fn by(launch: Launch) -> Self {
-        let (here, there) = (Namespace::new(), Namespace::new());
-        let veth = Veth::between(&here, &there);
-        let exporter = launch.namespace(&here).start();
-        let witness = Witness::of_protocol(send::ETHERTYPE);
-        there.enter(|| Flood::over(&veth.b, FRAMES).send());
-        wait_until("the witness has seen every frame", SOON, || {
-            witness.count() == FRAMES
-        });
-        Self {
-            metrics: exporter.scrape(),
-            device: veth.a.clone(),
-            exporter,
-            here,
-            _veth: veth,
-        }
-    }
-
-    fn success(&self, collector: &str) -> Option<f64> {
-        let label = [("collector", collector)];
-        self.metrics.value("netdrop_collector_success", &label)
+        let pair = Pair::with(launch);
+        pair.drop_frames(FRAMES);
+        let metrics = pair.exporter.scrape();
+        Self { pair, metrics }
     }
 
     /// The packets of the device with these labels.
     fn drops(&self, labels: &[(&str, &str)]) -> Option<f64> {
-        let labels = [&[("device", self.device.as_str())], labels].concat();
+        let labels = [&[("device", self.pair.veth.a.as_str())], labels].concat();
         self.metrics.value("netdrop_dropped_packets_total", &labels)
     }
 
     fn drops_are_complete(&self) {
         assert_eq!(self.drops(&FUNCTION), Some(FRAMES as f64));
-        assert_eq!(self.success("drops"), Some(1.0));
+        assert_eq!(self.metrics.success("drops"), Some(true));
     }
 
     fn links_are_complete(&self) {
-        assert_eq!(links::served(&self.metrics), links::kernel(&self.here));
-        assert_eq!(self.success("link"), Some(1.0));
-        assert_eq!(self.success("process"), Some(1.0));
-    }
-
-    fn complained_once(&self, words: &[&str]) {
-        let complaints = self.exporter.complaints();
-        assert_eq!(complaints.len(), 1, "not one line: {complaints:#?}");
-        for word in words {
-            assert!(complaints[0].contains(word), "no {word:?}: {complaints:?}");
-        }
+        assert_eq!(links::served(&self.metrics), links::kernel(&self.pair.host));
+        assert_eq!(self.metrics.success("link"), Some(true));
+        assert_eq!(self.metrics.success("process"), Some(true));
     }
 
     /// In all threads: the one that serves, the one that drains, and the one that follows links.
     fn holds_nothing_more_than_it_must(&self) -> Threads {
-        let threads = Threads::of(self.exporter.pid());
+        let threads = Threads::of(self.pair.exporter.pid());
         let mut names = threads.names();
         names.sort_unstable();
         assert_eq!(names, ["links", "netdrop-exporte", "tokio-rt-worker"]);
@@ -103,7 +74,7 @@ fn an_ordinary_user_with_three_capabilities_sees_everything_and_holds_none_then(
     let seen = Seen::by(launch);
     seen.drops_are_complete();
     seen.links_are_complete();
-    assert_eq!(seen.exporter.complaints(), Vec::<String>::new());
+    assert_eq!(seen.pair.exporter.complaints(), Vec::<String>::new());
     let threads = seen.holds_nothing_more_than_it_must();
     let users = threads.values("Uid");
     assert!(users.iter().all(|ids| ids.starts_with("65534\t")));
@@ -119,7 +90,7 @@ fn capabilities_on_the_binary_do_as_well() {
     let seen = Seen::by(launch);
     seen.drops_are_complete();
     seen.links_are_complete();
-    assert_eq!(seen.exporter.complaints(), Vec::<String>::new());
+    assert_eq!(seen.pair.exporter.complaints(), Vec::<String>::new());
 }
 
 #[test]
@@ -132,10 +103,12 @@ fn without_one_of_the_two_that_load_the_program_only_the_drops_are_missing() {
     ];
     for (complaint, capabilities) in lacking {
         let seen = Seen::by(Exporter::launch().as_nobody_with(capabilities));
-        assert_eq!(seen.success("drops"), Some(0.0));
+        assert_eq!(seen.metrics.success("drops"), Some(false));
         assert_eq!(seen.drops(&FUNCTION), None);
         seen.links_are_complete();
-        seen.complained_once(&["cannot count drops", complaint, "setcap"]);
+        seen.pair
+            .exporter
+            .complained_once(&["cannot count drops", complaint, "setcap"]);
     }
 }
 
@@ -146,9 +119,11 @@ fn without_the_one_that_shows_kernel_symbols_only_the_functions_are_missing() {
     let seen = Seen::by(Exporter::launch().as_nobody_with(&["bpf", "perfmon"]));
     let labels = [("function", ""), ("reason", "UNHANDLED_PROTO")];
     assert_eq!(seen.drops(&labels), Some(FRAMES as f64));
-    assert_eq!(seen.success("drops"), Some(1.0));
+    assert_eq!(seen.metrics.success("drops"), Some(true));
     seen.links_are_complete();
-    seen.complained_once(&["function=\"\"", "CAP_SYSLOG is missing"]);
+    seen.pair
+        .exporter
+        .complained_once(&["function=\"\"", "CAP_SYSLOG is missing"]);
 }
 
 #[test]
@@ -169,13 +144,7 @@ fn where_the_kernel_wants_a_capability_to_read_maps_that_one_is_kept() {
     let directory = tempdir().unwrap();
     let log = directory.path().join("calls");
     // The last call of the start is the one that tries.
-    let before = Exporter::launch()
-        .wrapper(&words(&strace::wrapper(&log, None)))
-        .start();
-    let main = before.pid();
-    assert_eq!(before.stop().code, Some(0));
-    let mut calls = strace::calls_until_end(&log);
-    calls.retain(|call| call.thread == main);
+    let (calls, _) = strace::calls_of_a_start();
     let last = calls.last().unwrap();
     assert!(last.text.starts_with("BPF_MAP_LOOKUP_ELEM"), "{last:?}");
     // An unprivileged bpf() of Linux 5.10 with kernel.unprivileged_bpf_disabled=1 fails so.
@@ -186,7 +155,7 @@ fn where_the_kernel_wants_a_capability_to_read_maps_that_one_is_kept() {
         every: None,
     };
     let exporter = Exporter::launch()
-        .wrapper(&words(&strace::wrapper(&log, Some(refused))))
+        .wrapper(&strace::wrapper(&log, Some(refused)))
         .start();
     exporter.scrape();
     let threads = Threads::of(exporter.pid());
@@ -217,7 +186,7 @@ fn an_exporter_that_cannot_give_up_its_capabilities_does_not_serve() {
     ] {
         let directory = tempdir().unwrap();
         let log = directory.path().join("calls");
-        let launch = Exporter::launch().wrapper(&words(&refusing(call, error, &log)));
+        let launch = Exporter::launch().wrapper(&refusing(call, error, &log));
         let ended = launch.run();
         assert_eq!(ended.code, Some(1), "{call}: {error}: {}", ended.log);
         let complaints: Vec<_> = ended.log.lines().filter(|l| l.contains("ERROR")).collect();
@@ -250,10 +219,7 @@ fn who_has_nothing_to_give_up_needs_no_permission_for_it() {
     let log = directory.path().join("calls");
     // setpriv(1) makes three such calls before.
     let refusing = refusing("capset", "EPERM:when=4+", &log);
-    let exporter = Exporter::launch()
-        .wrapper(&words(&refusing))
-        .as_nobody()
-        .start();
+    let exporter = Exporter::launch().wrapper(&refusing).as_nobody().start();
     assert_eq!(Threads::of(exporter.pid()).capabilities("CapEff"), 0);
 }
 
@@ -269,7 +235,7 @@ fn an_unconfined_start_is_said_and_gains_no_privileges_all_the_same() {
         let directory = tempdir().unwrap();
         let log = directory.path().join("calls");
         let refusing = refusing("landlock_create_ruleset", error, &log);
-        let exporter = Exporter::launch().wrapper(&words(&refusing)).start();
+        let exporter = Exporter::launch().wrapper(&refusing).start();
         let told = exporter.log();
         let told: Vec<_> = told
             .lines()
@@ -295,8 +261,4 @@ fn refusing(call: &str, error: &str, log: &Path) -> Vec<String> {
         format!("--inject={call}:error={error}"),
     ]
     .into()
-}
-
-fn words(command: &[String]) -> Vec<&str> {
-    command.iter().map(String::as_str).collect()
 }
