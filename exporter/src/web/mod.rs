@@ -2,17 +2,21 @@
 //!
 //! Every wait on a client has a bound, because the exporter must answer on a bad day: a client that
 //! sends or reads slowly, or not at all, holds one of a limited number of connections for a limited
-//! time.
+//! time, and loses it to others when there are too many ([`connections`]).
 
+mod body;
+mod connections;
 mod encoding;
 mod landing;
-mod linger;
 mod listen;
 mod path;
 mod routes;
 mod scrape;
+mod stream;
+mod unsent;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,19 +26,21 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use log::{debug, info, warn};
-use rustix::net::sockopt;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
-use linger::Lingering;
+use body::WholeBody;
+use connections::{Bounds, Connections, Evicted, Place};
 pub use listen::{ListenAddress, bind};
 pub use path::TelemetryPath;
 
 use crate::metrics::Exposition;
 use routes::Site;
 use scrape::Scraper;
+use stream::ClientStream;
 
 /// How long clients may take, and how many there may be.
 #[derive(Clone, Copy)]
@@ -42,28 +48,33 @@ struct Limits {
     /// From the connect, or from the previous response, to the end of the request's headers. Thus
     /// it also ends idle connections.
     header_timeout: Duration,
-    /// How long sent bytes may stay unacknowledged, or the client's receive window closed.
-    stall_timeout: Duration,
     /// How long a connection that the server closes waits for the client to close it too.
     linger: Duration,
-    /// Open connections per listener; more wait in the kernel's backlog.
-    connections: usize,
+    /// What all connections together may take.
+    bounds: Bounds,
     /// How long a stop waits for responses under way.
     grace: Duration,
 }
 
 /// A scraper sends its headers at once. 20 s is above the usual 15 s between scrapes, which can then
-/// keep their connection. A stall of 30 s is past every scrape timeout (Prometheus: 10 s). A client
-/// closes within a round trip of seeing the server do so. A pair of Prometheus servers and a few people need
-/// some ten connections; the rest is for clients that hang. Scrapes take milliseconds, and systemd and
-/// Kubernetes kill 90 s and 30 s after they asked to stop.
+/// keep their connection. A client closes within a round trip of seeing the server do so. A pair of
+/// Prometheus servers and a few people need some ten connections; the rest is for clients that hang.
+/// The page of 1,000 links has 640 KB, or 40 compressed. A response of 30 s is past every scrape
+/// timeout (Prometheus: 10 s). Scrapes take milliseconds, and systemd and Kubernetes kill 90 s and
+/// 30 s after they asked to stop.
 const LIMITS: Limits = Limits {
     header_timeout: Duration::from_secs(20),
-    stall_timeout: Duration::from_secs(30),
     linger: Duration::from_secs(1),
-    connections: 256,
+    bounds: Bounds {
+        connections: 256,
+        body_bytes: 4 * 1024 * 1024,
+        response: Duration::from_secs(30),
+    },
     grace: Duration::from_secs(5),
 };
+
+/// File descriptors that the rest of the exporter takes, with room to spare; 23 on two CPUs.
+const OTHER_DESCRIPTORS: u64 = 64;
 
 /// The head of a request. Proxies add a few kilobytes at most; hyper wants 8 KiB or more.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -85,7 +96,25 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let site = Site::new(telemetry_path, Scraper::start(exposition));
-    serve_site(listeners, Arc::new(site), LIMITS, shutdown).await
+    let descriptors = getrlimit(Resource::Nofile).current;
+    let limits = LIMITS.within_descriptors(descriptors);
+    serve_site(listeners, Arc::new(site), limits, shutdown).await
+}
+
+impl Limits {
+    /// With as many connections as so many file descriptors allow. Where these ran out first, nobody
+    /// could be evicted for a newcomer.
+    fn within_descriptors(mut self, descriptors: Option<u64>) -> Self {
+        if let Some(left) = descriptors.map(|all| all.saturating_sub(OTHER_DESCRIPTORS).max(1))
+            && left < self.bounds.connections as u64
+        {
+            warn!(
+                "serving {left} connections at a time: raise the limit of open files (ulimit -n)"
+            );
+            self.bounds.connections = left as usize;
+        }
+        self
+    }
 }
 
 async fn serve_site(
@@ -95,12 +124,14 @@ async fn serve_site(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(());
+    let connections = Connections::new(limits.bounds);
     let mut servers = JoinSet::new();
     for listener in listeners {
         let address = listener.local_addr().context("a listener has no address")?;
         info!("listening on http://{address}");
         let server = Server {
             site: Arc::clone(&site),
+            connections: connections.clone(),
             limits,
         };
         servers.spawn(server.run(listener, stopped.clone()));
@@ -109,6 +140,7 @@ async fn serve_site(
         () = shutdown => {}
         // None ends before it is told to, unless it panics.
         Some(ended) = servers.join_next() => ended.context("the web server failed")?,
+        never = connections.enforce_deadlines() => match never {},
     }
     drop(stop);
     while let Some(ended) = servers.join_next().await {
@@ -120,6 +152,7 @@ async fn serve_site(
 /// Serves the connections of one listener.
 struct Server {
     site: Arc<Site>,
+    connections: Connections,
     limits: Limits,
 }
 
@@ -130,13 +163,15 @@ impl Server {
             listener,
             failing: false,
         };
-        let mut connections = JoinSet::new();
+        let mut tasks = JoinSet::new();
         loop {
             tokio::select! {
-                stream = acceptor.accept(), if connections.len() < self.limits.connections => {
-                    connections.spawn(self.talk(stream, graceful.watcher()));
+                (stream, peer) = acceptor.accept() => {
+                    let (place, evicted) = self.connections.admit(peer.ip());
+                    let serve = self.serve_connection(stream, place, graceful.watcher());
+                    tasks.spawn(unless_evicted(serve, evicted));
                 }
-                Some(_ended) = connections.join_next() => {}
+                Some(_ended) = tasks.join_next() => {}
                 // An error: the sender is gone, which is the signal.
                 _gone = stopped.changed() => break,
             }
@@ -147,22 +182,30 @@ impl Server {
             .await
             .is_err()
         {
-            let left = connections.len();
+            let left = tasks.len();
             warn!("closing {left} connections whose clients take too long");
         }
-        // Dropping `connections` ends those that are left.
+        // Dropping `tasks` ends those that are left.
     }
 
     /// Answers the requests of one connection until either side closes it.
-    fn talk(&self, stream: TcpStream, graceful: Watcher) -> impl Future<Output = ()> + use<> {
-        if let Err(error) = bound_stalls(&stream, self.limits.stall_timeout) {
-            debug!("cannot bound a connection's stalls: {error}");
-        }
-        let stream = Lingering::new(stream, self.limits.linger);
+    fn serve_connection(
+        &self,
+        stream: TcpStream,
+        place: Arc<Place>,
+        graceful: Watcher,
+    ) -> impl Future<Output = ()> + use<> {
+        let stream = ClientStream::new(stream, Arc::clone(&place), self.limits.linger);
         let site = Arc::clone(&self.site);
         let answer = service_fn(move |request| {
-            let site = Arc::clone(&site);
-            async move { Ok::<_, Infallible>(site.answer(request).await) }
+            let (site, place) = (Arc::clone(&site), Arc::clone(&place));
+            async move {
+                place.answer();
+                // Who sends request after request waits for its turn after each.
+                yield_now().await;
+                let response = site.answer(request).await;
+                Ok::<_, Infallible>(response.map(|body| WholeBody::new(body, place)))
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -181,12 +224,12 @@ impl Server {
     }
 }
 
-/// Has the kernel end a connection whose client takes no more data. hyper has no such time-out, and
-/// a closed receive window would otherwise hold the connection for ever. tcp(7), `TCP_USER_TIMEOUT`;
-/// that it covers closed windows is in `tcp_probe_timer` of `net/ipv4/tcp_timer.c`.
-fn bound_stalls(stream: &TcpStream, after: Duration) -> rustix::io::Result<()> {
-    let after_ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
-    sockopt::set_tcp_user_timeout(stream, after_ms)
+/// Runs until the connection has ended or lost its place.
+async fn unless_evicted(serve: impl Future<Output = ()>, evicted: Evicted) {
+    tokio::select! {
+        () = serve => {}
+        () = evicted.wait() => {}
+    }
 }
 
 /// Accepts, come what may.
@@ -197,14 +240,14 @@ struct Acceptor {
 
 impl Acceptor {
     /// The next connection. Cancelling this loses none.
-    async fn accept(&mut self) -> TcpStream {
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _peer)) => {
+                Ok(accepted) => {
                     if std::mem::take(&mut self.failing) {
                         info!("connections are accepted again");
                     }
-                    return stream;
+                    return accepted;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut self.failing, true) {

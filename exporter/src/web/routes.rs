@@ -1,6 +1,5 @@
 //! Which path gives what.
 
-use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, VARY};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -48,7 +47,7 @@ impl Site {
     }
 
     /// The answer to a request. That to HEAD has a body too; hyper sends only its length.
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Bytes> {
         let route = self.route(&normalize(request.uri().path()));
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match route {
@@ -80,7 +79,7 @@ impl Site {
         }
     }
 
-    async fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    async fn metrics(&self, headers: &HeaderMap) -> Response<Bytes> {
         let coding = Coding::accepted_by(headers);
         let Some(body) = self.scraper.scrape(coding).await else {
             return response(
@@ -100,7 +99,7 @@ impl Site {
 }
 
 /// Sends the client to `path` on this host, with the query it had.
-fn moved(path: &str, query: Option<&str>) -> Response<Full<Bytes>> {
+fn moved(path: &str, query: Option<&str>) -> Response<Bytes> {
     let location = match query {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
@@ -117,7 +116,7 @@ fn moved(path: &str, query: Option<&str>) -> Response<Full<Bytes>> {
     response
 }
 
-fn method_not_allowed() -> Response<Full<Bytes>> {
+fn method_not_allowed() -> Response<Bytes> {
     let mut response = response(
         StatusCode::METHOD_NOT_ALLOWED,
         TEXT,
@@ -133,8 +132,8 @@ fn response(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -53,9 +53,10 @@ async fn serve_scrapes(mut queue: mpsc::Receiver<Waiting>, exposition: Arc<Expos
         if waiting.is_empty() {
             continue;
         }
-        let wants_gzip = waiting.iter().any(|w| w.coding == Coding::Gzip);
+        let is_wanted = |coding| waiting.iter().any(|request| request.coding == coding);
+        let wanted = [Coding::Identity, Coding::Gzip].map(is_wanted);
         let exposition = Arc::clone(&exposition);
-        match task::spawn_blocking(move || Page::render(&exposition, wants_gzip)).await {
+        match task::spawn_blocking(move || Page::render(&exposition, wanted)).await {
             Ok(page) => {
                 for Waiting { coding, reply } in waiting.drain(..) {
                     // A client that went away meanwhile needs no answer.
@@ -71,24 +72,27 @@ async fn serve_scrapes(mut queue: mpsc::Receiver<Waiting>, exposition: Arc<Expos
     }
 }
 
-/// The result of one scrape, compressed once for all who want it so.
+/// The result of one scrape, in the codings that are wanted, once for all who want it so.
 struct Page {
     plain: Bytes,
     gzip: Bytes,
 }
 
 impl Page {
-    fn render(exposition: &Exposition, wants_gzip: bool) -> Self {
-        let plain = exposition.scrape();
-        let gzip = if wants_gzip {
-            gzip(plain.as_bytes())
-        } else {
-            Vec::new()
+    fn render(exposition: &Exposition, [wants_plain, wants_gzip]: [bool; 2]) -> Self {
+        let mut page = Self {
+            plain: Bytes::new(),
+            gzip: Bytes::new(),
         };
-        Self {
-            plain: plain.into(),
-            gzip: gzip.into(),
+        let text = exposition.scrape();
+        if wants_gzip {
+            // Without the spare capacity, which would stay as long as the slowest client.
+            page.gzip = gzip(text.as_bytes()).into_boxed_slice().into();
         }
+        if wants_plain {
+            page.plain = text.into();
+        }
+        page
     }
 
     fn body(&self, coding: Coding) -> Bytes {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use prometheus::proto::{MetricFamily, MetricType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -45,25 +46,34 @@ impl Collector for Fake {
 /// A running server; dropping it leaves it to the test's runtime, which ends it.
 struct Running {
     address: SocketAddr,
+    /// Of a second listener.
+    other_address: SocketAddr,
     stop: oneshot::Sender<()>,
     server: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
     async fn start(telemetry_path: &str, fake: Fake, limits: Limits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let any = "127.0.0.1:0".parse::<ListenAddress>().expect("an address");
+        let listeners: Vec<_> = bind(&[any.clone(), any])
+            .expect("two ports")
+            .into_iter()
+            .map(|listener| TcpListener::from_std(listener).expect("a listener"))
+            .collect();
+        let [address, other_address] =
+            [0, 1].map(|n: usize| listeners[n].local_addr().expect("an address"));
         let mut exposition = Exposition::new();
         exposition.add(Box::new(fake));
         let scraper = Scraper::start(Arc::new(exposition));
         let telemetry_path = telemetry_path.parse().expect("a path");
         let site = Arc::new(Site::new(&telemetry_path, scraper));
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(serve_site(vec![listener], site, limits, async {
+        let server = tokio::spawn(serve_site(listeners, site, limits, async {
             stopped.await.ok();
         }));
         Self {
             address,
+            other_address,
             stop,
             server,
         }
@@ -81,6 +91,22 @@ impl Running {
         TcpStream::connect(self.address)
             .await
             .expect("a connection")
+    }
+
+    /// A connection from 127.0.0.`host`, which has asked for `path`. Its kernel takes little before
+    /// it reads.
+    async fn asking(&self, host: u8, path: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let source = SocketAddr::from(([127, 0, 0, host], 0));
+        socket.bind(source).expect("a loopback address");
+        let mut stream = socket.connect(self.address).await.expect("a connection");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("a request");
+        stream
     }
 
     /// Sends one request and reads all that comes back.
