@@ -27,6 +27,7 @@ mod reasons_rx;
 mod reasons_sockets;
 mod reasons_tx;
 mod service;
+mod slow_readers;
 mod states;
 mod states_none;
 mod states_sent;
