@@ -26,7 +26,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use log::{debug, info, warn};
-use rustix::process::{Resource, getrlimit};
+use procfs::process::{LimitValue, Process};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
@@ -96,9 +96,20 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let site = Site::new(telemetry_path, Scraper::start(exposition));
-    let descriptors = getrlimit(Resource::Nofile).current;
-    let limits = LIMITS.within_descriptors(descriptors);
+    let limits = LIMITS.within_descriptors(descriptor_limit());
     serve_site(listeners, Arc::new(site), limits, shutdown).await
+}
+
+/// How many files the process may have open, where it is told. From procfs, as a system-call filter may
+/// refuse prlimit(2).
+fn descriptor_limit() -> Option<u64> {
+    let limits = Process::myself()
+        .and_then(|process| process.limits())
+        .ok()?;
+    match limits.max_open_files.soft_limit {
+        LimitValue::Value(files) => Some(files),
+        LimitValue::Unlimited => None,
+    }
 }
 
 impl Limits {
