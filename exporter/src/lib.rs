@@ -9,6 +9,7 @@ pub mod devices;
 pub mod error;
 pub mod heap;
 pub mod kernel;
+pub mod logging;
 pub mod metrics;
 pub mod privileges;
 pub mod service;

@@ -6,10 +6,10 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use log::LevelFilter;
 use netdrop_exporter::{
     cli::{Command, ServeArgs},
     error::one_line,
+    logging,
     privileges::{self, Privileged},
     service, web,
 };
@@ -27,7 +27,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let Command::Serve(args) = Command::parse_or_exit();
-    log_to_stderr(args.log_level);
+    let _flush = logging::start(args.log_level);
     match serve_until_stopped(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -35,15 +35,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn log_to_stderr(level: LevelFilter) {
-    env_logger::Builder::new()
-        .filter_level(level)
-        // Its warnings come before an error that is reported; its relocations fill pages at debug level.
-        .filter_module("aya", level.min(LevelFilter::Error))
-        .filter_module("aya_obj", level.min(LevelFilter::Info))
-        .init();
 }
 
 /// One thread serves all connections, another drains and scrapes, which block.
@@ -72,6 +63,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let opened = args.collectors.open(common, &privileged);
     // Before the first thread: each has its own.
     let unprivileged = privileges::give_up(privileged, || opened.work_now())?;
+    logging::write_in_background(&unprivileged)?;
     let collectors = opened.start(&unprivileged);
     service::ready(&collectors.status());
     let exposition = Arc::clone(&collectors.exposition);

@@ -55,6 +55,11 @@ impl Exporter {
         self.process.log()
     }
 
+    /// Does something while nobody reads its standard error, so without asking for its log.
+    pub fn with_unread_log<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.process.unread(work)
+    }
+
     /// The lines of the log with level WARN or ERROR.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.log();

@@ -61,6 +61,13 @@ impl Process {
             .clone()
     }
 
+    /// Does something while nobody reads its standard error. [`Process::log`] must wait until then.
+    pub(crate) fn unread<T>(&self, work: impl FnOnce() -> T) -> T {
+        // The reader wants to add the next line.
+        let _log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        work()
+    }
+
     /// Waits for the end of the process and of its log.
     pub(crate) fn end(&mut self) -> Ended {
         let ended = try_poll(SOON, || self.child.try_wait().unwrap());

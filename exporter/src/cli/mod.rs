@@ -7,9 +7,13 @@
 use std::process::exit;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use log::Level;
 use once_cell::sync::Lazy;
 
-use crate::metrics::{REVISION, VERSION};
+use crate::{
+    logging,
+    metrics::{REVISION, VERSION},
+};
 
 mod serve;
 
@@ -54,7 +58,8 @@ impl Command {
             if !error.use_stderr() {
                 error.exit();
             }
-            eprintln!("netdrop-exporter: {}", one_line(&error.to_string()));
+            let prefix = logging::prefix(Level::Error);
+            eprintln!("{prefix}netdrop-exporter: {}", one_line(&error.to_string()));
             exit(EXIT_USAGE)
         })
     }

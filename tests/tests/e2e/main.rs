@@ -18,6 +18,7 @@ mod journal;
 mod kernel;
 mod link_churn;
 mod links;
+mod logging;
 mod modules;
 mod names;
 mod namespaces;

@@ -46,12 +46,15 @@ impl Seen {
         assert_eq!(self.metrics.success("process"), Some(true));
     }
 
-    /// In all threads: the one that serves, the one that drains, and the one that follows links.
+    /// In all threads: those that serve, drain, follow links and write the log.
     fn holds_nothing_more_than_it_must(&self) -> Threads {
         let threads = Threads::of(self.pair.exporter.pid());
         let mut names = threads.names();
         names.sort_unstable();
-        assert_eq!(names, ["links", "netdrop-exporte", "tokio-rt-worker"]);
+        assert_eq!(
+            names,
+            ["links", "log", "netdrop-exporte", "tokio-rt-worker"]
+        );
         let needed = needed_to_read_maps();
         for (set, held) in [
             ("CapPrm", needed),
