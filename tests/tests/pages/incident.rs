@@ -11,19 +11,19 @@ use netdrop_tests::wait::SOON;
 use netdrop_tests::webhook::Notification;
 use netdrop_tests::{poll_for, wait_until};
 
-use crate::chain::{CARD, Chain, is_the_page};
+use crate::chain::{CARD, Chain, Pace, is_the_page};
 
 /// Two intervals between scrapes and two between evaluations; Alertmanager does not wait with a page.
 const INTERVALS: u32 = 4;
 /// What a busy machine may add to that, for starting and scheduling processes.
 const ALLOWANCE: Duration = Duration::from_secs(5);
-/// The page stays for 5 minutes after the last loss, and 7 more (`keep_firing_for`).
-const RESOLVED: Duration = Duration::from_secs(12 * 60 + 60);
+/// The page stays for 5 minutes after the last loss, and 7 more (`keep_firing_for`); both at [`Pace::Fast`].
+const RESOLVED: Duration = Duration::from_secs(12 * 60 / Pace::FACTOR as u64 + 60);
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn page_comes_once_for_the_incident_and_resolves() {
-    let chain = Chain::start(5);
+    let chain = Chain::start(5, Pace::Fast);
     let client = chain
         .host
         .enter(|| TcpStream::connect(chain.server).unwrap());
@@ -70,30 +70,30 @@ fn page_comes_once_for_the_incident_and_resolves() {
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn page_comes_once_for_a_flap_between_two_scrapes_at_5_s_and_resolves() {
-    assert_one_page_that_resolves(&page_for_a_flap(5));
+    assert_one_page_that_resolves(&page_for_a_flap(5, Pace::Fast));
 }
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn page_comes_for_a_flap_between_two_scrapes_at_15_s() {
-    page_for_a_flap(15);
+    page_for_a_flap(15, Pace::AsShipped);
 }
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn page_comes_for_a_flap_between_two_scrapes_at_30_s() {
-    page_for_a_flap(30);
+    page_for_a_flap(30, Pace::AsShipped);
 }
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn page_comes_for_a_flap_between_two_scrapes_at_60_s() {
-    page_for_a_flap(60);
+    page_for_a_flap(60, Pace::AsShipped);
 }
 
 /// A loss of 50 ms. Linkwatch may take a second to tell it (`net/core/link_watch.c`); the kernel counts it all the same.
-fn page_for_a_flap(interval: u32) -> Chain {
-    let chain = Chain::start(interval);
+fn page_for_a_flap(interval: u32, pace: Pace) -> Chain {
+    let chain = Chain::start(interval, pace);
     let before = chain.losses();
     let pulled = Instant::now();
     chain.pull();

@@ -11,9 +11,9 @@ use serde_json::Value;
 use netdrop_tests::prometheus::Prometheus;
 
 /// How much of the recording is taken. All of it is from when the host was busy.
-const SECONDS: u32 = 240;
+const SECONDS: u32 = 180;
 /// How often it is repeated: 2 hours.
-const TIMES: u32 = 30;
+const TIMES: u32 = 40;
 
 /// Lets promtool say that the rules stay silent over the recording, repeated.
 pub(crate) fn assert_quiet_for_hours(prometheus: &Prometheus, promtool: &Path, interval: u32) {
