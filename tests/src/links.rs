@@ -54,6 +54,21 @@ pub struct Transitions {
     pub admin_down: u64,
 }
 
+impl Transitions {
+    /// With so many more of one of them.
+    #[must_use]
+    pub fn and(mut self, transition: &str, times: u64) -> Self {
+        *match transition {
+            "carrier_up" => &mut self.carrier_up,
+            "carrier_down" => &mut self.carrier_down,
+            "admin_up" => &mut self.admin_up,
+            "admin_down" => &mut self.admin_down,
+            other => panic!("no transition is called {other}"),
+        } += times;
+        self
+    }
+}
+
 /// What the kernel says of all links of a namespace, by `ip -j -d link`, sysfs and rtnetlink.
 pub fn kernel(namespace: &Namespace) -> Links {
     let links: Value = serde_json::from_str(&namespace.ip(&["-j", "-d", "link"])).unwrap();

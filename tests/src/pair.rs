@@ -67,6 +67,11 @@ impl Pair {
         self.settled(&self.veth.a, "up", true, true)
     }
 
+    /// Takes the peer's end down and up, as fast as it goes.
+    pub fn flap(&self, times: usize) {
+        self.peer.ip_batch(&down_and_up(&self.veth.b, times));
+    }
+
     /// How often the kernel says that the host's end got and lost carrier.
     pub fn carrier_counts(&self) -> (u64, u64) {
         links::carrier_counts(&self.host, &self.veth.a)
@@ -90,4 +95,9 @@ impl Deref for Pair {
     fn deref(&self) -> &Watched {
         &self.watched
     }
+}
+
+/// `ip` commands that take a device down and up so often.
+pub fn down_and_up(device: &str, times: usize) -> String {
+    format!("link set dev {device} down\nlink set dev {device} up\n").repeat(times)
 }

@@ -78,6 +78,11 @@ impl Watched {
         }
     }
 
+    /// A counter of the exporter's own.
+    pub fn counter(&self, name: &str) -> f64 {
+        self.exporter.scrape().value(name, &[]).unwrap()
+    }
+
     /// The transitions of a device once the exporter knows all that the kernel knows.
     pub fn transitions(&self, device: &str) -> Transitions {
         let (_, metrics) = self.same_with_scrape();

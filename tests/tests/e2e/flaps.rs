@@ -3,88 +3,62 @@
 use std::time::Duration;
 
 use netdrop_tests::links::{self, Transitions};
-use netdrop_tests::netns::Veth;
+use netdrop_tests::pair::down_and_up;
 use netdrop_tests::strace::{Fault, Strace};
 use netdrop_tests::wait::SOON;
-use netdrop_tests::{Metrics, Namespace, Room, Watched, wait_until};
+use netdrop_tests::{Metrics, Pair, Room, Watched, wait_until};
 
 const FLAPS: u64 = 1000;
 const OVERRUNS: &str = "netdrop_netlink_overruns_total";
 const ERRORS: &str = "netdrop_netlink_errors_total";
 const RESYNCS: &str = "netdrop_netlink_resyncs_total";
 
-/// A watched end of a veth pair whose peer is elsewhere.
-struct Pair {
-    watched: Watched,
-    peer: Namespace,
-    veth: Veth,
+/// A pair, and what the kernel and the exporter have counted of it when its link has settled.
+struct Story {
+    pair: Pair,
+    kernel: (u64, u64),
+    transitions: Transitions,
 }
 
-impl Pair {
-    fn new() -> Self {
-        let watched = Watched::new();
-        let peer = Namespace::new();
-        let veth = Veth::between(&watched.host, &peer);
-        watched.settled(&veth.a, "up", true, true);
+impl Story {
+    fn begin() -> Self {
+        let pair = Pair::new();
+        pair.regain_carrier();
         Self {
-            watched,
-            peer,
-            veth,
+            kernel: pair.carrier_counts(),
+            transitions: pair.transitions_here(),
+            pair,
         }
     }
 
-    /// Takes the peer down and up, as fast as it goes.
-    fn flap(&self, times: u64) {
-        self.peer.ip_batch(&down_and_up(&self.veth.b, times));
+    /// Asserts that the link got and lost its carrier so often since, by the kernel's count and the exporter's.
+    fn assert_carrier(&self, ups: u64, downs: u64) -> Transitions {
+        let kernel = (self.kernel.0 + ups, self.kernel.1 + downs);
+        assert_eq!(self.pair.carrier_counts(), kernel);
+        let expected = self.transitions.and("carrier_up", ups);
+        let expected = expected.and("carrier_down", downs);
+        assert_eq!(self.pair.transitions_here(), expected);
+        expected
     }
-
-    fn kernel(&self) -> (u64, u64) {
-        links::carrier_counts(&self.watched.host, &self.veth.a)
-    }
-
-    fn transitions(&self) -> Transitions {
-        self.watched.transitions(&self.veth.a)
-    }
-
-    fn counter(&self, name: &str) -> f64 {
-        self.watched.exporter.scrape().value(name, &[]).unwrap()
-    }
-}
-
-fn down_and_up(device: &str, times: u64) -> String {
-    let line = format!("link set dev {device} down\nlink set dev {device} up\n");
-    line.repeat(usize::try_from(times).unwrap())
 }
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_thousand_flaps_are_a_thousand_losses_and_admin_flaps_are_none() {
     let _room = Room::enter();
-    let pair = Pair::new();
-    let before = (pair.kernel(), pair.transitions());
-    pair.flap(FLAPS);
-    let (ups, downs) = pair.kernel();
-    assert_eq!((ups - before.0.0, downs - before.0.1), (FLAPS, FLAPS));
-    let flapped = pair.transitions();
-    let expected = Transitions {
-        carrier_up: before.1.carrier_up + FLAPS,
-        carrier_down: before.1.carrier_down + FLAPS,
-        ..before.1
-    };
-    assert_eq!(flapped, expected);
+    let story = Story::begin();
+    let pair = &story.pair;
+    pair.flap(FLAPS as usize);
+    let flapped = story.assert_carrier(FLAPS, FLAPS);
 
-    let device = &pair.veth.a;
-    pair.watched.host.ip_batch(&down_and_up(device, 50));
-    let after = pair.transitions();
-    let expected = Transitions {
-        admin_up: flapped.admin_up + 50,
-        admin_down: flapped.admin_down + 50,
-        // Each time the link comes up it gets its carrier back.
-        carrier_up: flapped.carrier_up + (pair.kernel().0 - ups),
-        ..flapped
-    };
-    assert_eq!(after, expected);
-    assert_eq!(pair.kernel(), (ups + 50, downs + 50));
+    let (ups, downs) = pair.carrier_counts();
+    pair.host.ip_batch(&down_and_up(&pair.veth.a, 50));
+    let after = pair.transitions_here();
+    let expected = flapped.and("admin_up", 50).and("admin_down", 50);
+    // Each time the link comes up it gets its carrier back.
+    let regained = pair.carrier_counts().0 - ups;
+    assert_eq!(after, expected.and("carrier_up", regained));
+    assert_eq!(pair.carrier_counts(), (ups + 50, downs + 50));
     assert_eq!(pair.counter(OVERRUNS), 0.0, "then it proves nothing");
 }
 
@@ -92,31 +66,19 @@ fn a_thousand_flaps_are_a_thousand_losses_and_admin_flaps_are_none() {
 #[ignore = "needs root: run by tests/run.sh"]
 fn flaps_whose_messages_are_lost_are_counted_all_the_same() {
     let _room = Room::enter();
-    let pair = Pair::new();
-    pair.watched
-        .host
-        .ip(&["link", "add", "spare", "type", "ifb"]);
-    let before = (pair.kernel(), pair.transitions());
+    let story = Story::begin();
+    let pair = &story.pair;
+    pair.host.ip(&["link", "add", "spare", "type", "ifb"]);
     assert_eq!(pair.counter(OVERRUNS), 0.0);
     let resyncs = pair.counter(RESYNCS);
-
-    pair.watched.overrun("spare", || pair.flap(FLAPS / 2));
-
-    let (ups, downs) = pair.kernel();
-    assert_eq!((ups - before.0.0, downs - before.0.1), (FLAPS, FLAPS));
-    let after = pair.transitions();
-    let expected = Transitions {
-        carrier_up: before.1.carrier_up + FLAPS,
-        carrier_down: before.1.carrier_down + FLAPS,
-        ..before.1
-    };
-    assert_eq!(after, expected);
+    pair.overrun("spare", || pair.flap(FLAPS as usize / 2));
+    story.assert_carrier(FLAPS, FLAPS);
     assert!(pair.counter(OVERRUNS) > 0.0);
     assert!(pair.counter(RESYNCS) > resyncs);
 
     // And it follows on as before.
     pair.flap(10);
-    assert_eq!(pair.transitions().carrier_down, after.carrier_down + 10);
+    story.assert_carrier(FLAPS + 10, FLAPS + 10);
 }
 
 #[test]
@@ -129,14 +91,11 @@ fn while_nobody_can_follow_the_links_their_states_are_not_served_and_no_flap_is_
         "netdrop_link_operstate",
     ];
     let _room = Room::enter();
-    let pair = Pair::new();
-    let exporter = &pair.watched.exporter;
+    let story = Story::begin();
+    let pair = &story.pair;
+    let exporter = &pair.exporter;
     let link = [("device", pair.veth.a.as_str())];
-    let works = |metrics: &Metrics| {
-        let collector = [("collector", "link")];
-        metrics.value("netdrop_collector_success", &collector) == Some(1.0)
-    };
-    let before = (pair.kernel(), pair.transitions());
+    let works = |metrics: &Metrics| metrics.success("link") == Some(true);
     let fault = Fault {
         call: "recvfrom",
         error: "EIO",
@@ -144,8 +103,8 @@ fn while_nobody_can_follow_the_links_their_states_are_not_served_and_no_flap_is_
         every: Some(1),
     };
     let strace = Strace::attach_to_thread(exporter.pid(), "links", fault);
-    pair.flap(FLAPS);
-    pair.peer.ip(&["link", "set", "dev", &pair.veth.b, "down"]);
+    pair.flap(FLAPS as usize);
+    pair.set_peer("down");
     let errors = |metrics: &Metrics| metrics.value(ERRORS, &[("cause", "socket_error")]).unwrap();
     let mut metrics = exporter.scrape();
     wait_until("it has lost its third socket", SOON, || {
@@ -157,7 +116,10 @@ fn while_nobody_can_follow_the_links_their_states_are_not_served_and_no_flap_is_
         assert_eq!(metrics.series(state, &[]).next(), None, "{state} is old");
     }
     // Counters are true as far as they go.
-    assert_eq!(links::transitions(&metrics, &pair.veth.a), before.1);
+    assert_eq!(
+        links::transitions(&metrics, &pair.veth.a),
+        story.transitions
+    );
     for counter in ["up", "down"] {
         let counter = format!("netdrop_link_carrier_{counter}_changes_total");
         assert!(metrics.value(&counter, &link).is_some());
@@ -167,16 +129,8 @@ fn while_nobody_can_follow_the_links_their_states_are_not_served_and_no_flap_is_
     wait_until("it follows the links again", SOON, || {
         works(&exporter.scrape())
     });
-    pair.watched.settled(&pair.veth.a, "down", true, false);
-    let (ups, downs) = pair.kernel();
-    assert_eq!((ups - before.0.0, downs - before.0.1), (FLAPS, FLAPS + 1));
-    let after = pair.transitions();
-    let expected = Transitions {
-        carrier_up: before.1.carrier_up + FLAPS,
-        carrier_down: before.1.carrier_down + FLAPS + 1,
-        ..before.1
-    };
-    assert_eq!(after, expected);
+    pair.settled(&pair.veth.a, "down", true, false);
+    story.assert_carrier(FLAPS, FLAPS + 1);
     assert_eq!(pair.counter(OVERRUNS), 0.0, "the kernel lost nothing");
     let log = exporter.log();
     let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
@@ -193,7 +147,8 @@ fn while_nobody_can_follow_the_links_their_states_are_not_served_and_no_flap_is_
 fn an_overrun_while_links_come_go_and_change_names_ends_in_what_there_is() {
     let _room = Room::enter();
     let pair = Pair::new();
-    let host = &pair.watched.host;
+    pair.regain_carrier();
+    let host = &pair.host;
     host.ip_batch(
         "link add spare type ifb\nlink add going type ifb\n\
          link add index 4001 again type ifb\nlink add index 4002 former type ifb\n",
@@ -201,11 +156,11 @@ fn an_overrun_while_links_come_go_and_change_names_ends_in_what_there_is() {
     // Other counts than those of the devices that follow under the same names and numbers.
     let counted = "link set dev again up\nlink set dev again down\n";
     host.ip_batch(&counted.repeat(5));
-    pair.watched.same();
-    let before = pair.transitions();
+    pair.same();
+    let before = pair.transitions_here();
 
     let once = std::cell::Cell::new(true);
-    pair.watched.overrun("spare", || {
+    pair.overrun("spare", || {
         if once.take() {
             return;
         }
@@ -218,7 +173,7 @@ fn an_overrun_while_links_come_go_and_change_names_ends_in_what_there_is() {
         pair.flap(7);
     });
 
-    let (links, metrics) = pair.watched.same_with_scrape();
+    let (links, metrics) = pair.same_with_scrape();
     let names: Vec<_> = links.keys().map(String::as_str).collect();
     let mut expected = vec![
         "again",

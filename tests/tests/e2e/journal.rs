@@ -1,58 +1,34 @@
 //! What an operator who greps the journal finds about a link.
 
+use netdrop_tests::launch::Launch;
 use netdrop_tests::links;
 use netdrop_tests::netns::Veth;
 use netdrop_tests::wait::SOON;
-use netdrop_tests::{Exporter, Flood, Namespace, Room, wait_until};
+use netdrop_tests::{Exporter, Flood, Namespace, Pair, Room, wait_until};
 
 const FRAMES: u64 = 7;
 /// The bound on lines of links of a kind in 10 s (`exporter/src/collectors/link/journal.rs`).
 const MOST_LINES: usize = 30;
 
-struct Cable {
-    host: Namespace,
-    switch: Namespace,
-    veth: Veth,
-    exporter: Exporter,
-}
-
-impl Cable {
-    fn plugged_in() -> Self {
-        let (host, switch) = (Namespace::new(), Namespace::new());
-        let veth = Veth::between(&host, &switch);
-        let exporter = with_virtual_links(&host);
-        Self {
-            host,
-            switch,
-            veth,
-            exporter,
-        }
-    }
-
-    /// The lines about the host's end of the cable, without their time.
-    fn lines(&self) -> Vec<String> {
-        let log = self.exporter.log();
-        let about = format!("{}: ", self.veth.a);
-        let lines = log.lines().filter_map(|line| line.split_once(&about));
-        lines.map(|(_, text)| text.to_owned()).collect()
-    }
-}
-
-/// An exporter whose log tells of virtual links, too: a namespace of a test has no others.
-fn with_virtual_links(host: &Namespace) -> Exporter {
-    Exporter::launch()
-        .namespace(host)
-        .arguments(&["--log.level=debug"])
-        .start()
+/// With a log that tells of virtual links, too: a namespace of a test has no others.
+fn with_virtual_links() -> Launch {
+    Exporter::launch().arguments(&["--log.level=debug"])
 }
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn an_outage_is_a_line_for_its_begin_and_one_that_says_how_long_and_what_it_cost() {
     let _room = Room::enter();
-    let cable = Cable::plugged_in();
-    cable.switch.ip(&["link", "set", &cable.veth.b, "down"]);
-    wait_until("the loss is in the log", SOON, || cable.lines().len() == 1);
+    let cable = Pair::with(with_virtual_links());
+    // The lines about the host's end of the cable, without their time.
+    let lines = || -> Vec<String> {
+        let log = cable.exporter.log();
+        let about = format!("{}: ", cable.veth.a);
+        let lines = log.lines().filter_map(|line| line.split_once(&about));
+        lines.map(|(_, text)| text.to_owned()).collect()
+    };
+    cable.set_peer("down");
+    wait_until("the loss is in the log", SOON, || lines().len() == 1);
     cable.host.enter(|| {
         let flood = Flood {
             bypass_qdisc: true,
@@ -60,10 +36,10 @@ fn an_outage_is_a_line_for_its_begin_and_one_that_says_how_long_and_what_it_cost
         };
         flood.send();
     });
-    cable.switch.ip(&["link", "set", &cable.veth.b, "up"]);
-    wait_until("the end is in the log", SOON, || cable.lines().len() == 2);
+    cable.set_peer("up");
+    wait_until("the end is in the log", SOON, || lines().len() == 2);
 
-    let lines = cable.lines();
+    let lines = lines();
     assert_eq!(lines[0], "carrier down (driver veth, speed unknown)");
     let begin = "carrier up (driver veth, speed unknown), after ";
     let end = format!(" s, {FRAMES} packets dropped");
@@ -85,7 +61,7 @@ fn a_switch_that_dies_does_not_fill_the_journal_and_what_was_held_back_is_said()
     let (host, switch) = (Namespace::new(), Namespace::new());
     let cables: Vec<_> = (0..PORTS).map(|_| Veth::between(&host, &switch)).collect();
     let ports: Vec<_> = cables.iter().map(|cable| cable.a.as_str()).collect();
-    let exporter = with_virtual_links(&host);
+    let exporter = with_virtual_links().namespace(&host).start();
     let dies = cables
         .iter()
         .map(|cable| format!("link set {} down\n", cable.b));

@@ -8,27 +8,23 @@ use netdrop_tests::links;
 use netdrop_tests::netns::Veth;
 use netdrop_tests::tap::Tap;
 use netdrop_tests::wait::SOON;
-use netdrop_tests::{Exporter, Namespace, Room, Watched, wait_until};
+use netdrop_tests::{Exporter, Namespace, Pair, Room, Watched, wait_until};
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_veth_is_followed_up_down_and_without_its_peer() {
     let _room = Room::enter();
-    let watched = Watched::new();
-    let other = Namespace::new();
-    let veth = Veth::between(&watched.host, &other);
-    let link = watched.settled(&veth.a, "up", true, true);
+    let pair = Pair::new();
+    let link = pair.settled(&pair.veth.a, "up", true, true);
     assert_eq!(link.kind, "veth");
     assert_eq!(link.lower, "", "its peer is elsewhere");
 
-    other.ip(&["link", "set", "dev", &veth.b, "down"]);
-    let lost = watched.settled(&veth.a, "down", true, false);
+    let lost = pair.lose_carrier();
     assert_eq!(lost.carrier_downs, link.carrier_downs + 1);
-    watched.set(&veth.a, &["down"]);
-    watched.settled(&veth.a, "down", false, false);
-    watched.set(&veth.a, &["up"]);
-    other.ip(&["link", "set", "dev", &veth.b, "up"]);
-    let back = watched.settled(&veth.a, "up", true, true);
+    pair.set(&pair.veth.a, &["down"]);
+    pair.settled(&pair.veth.a, "down", false, false);
+    pair.set(&pair.veth.a, &["up"]);
+    let back = pair.regain_carrier();
     assert_eq!(back.carrier_ups, link.carrier_ups + 1);
 }
 
@@ -55,45 +51,41 @@ fn the_two_ends_of_a_veth_in_one_namespace_are_each_others_lower_device() {
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_link_in_mode_dormant_comes_up_dormant() {
     let _room = Room::enter();
-    let watched = Watched::new();
-    let other = Namespace::new();
-    let veth = Veth::between(&watched.host, &other);
-    watched.set(&veth.a, &["mode", "dormant"]);
+    let pair = Pair::new();
+    let device = &pair.veth.a;
+    pair.set(device, &["mode", "dormant"]);
     // The mode counts when carrier comes (rfc2863_policy, net/core/link_watch.c).
-    other.ip(&["link", "set", "dev", &veth.b, "down"]);
-    watched.settled(&veth.a, "down", true, false);
-    other.ip(&["link", "set", "dev", &veth.b, "up"]);
-    watched.settled(&veth.a, "dormant", true, true);
-    watched.set(&veth.a, &["mode", "default"]);
-    watched.set(&veth.a, &["down"]);
-    watched.set(&veth.a, &["up"]);
-    watched.settled(&veth.a, "up", true, true);
+    pair.lose_carrier();
+    pair.set_peer("up");
+    pair.settled(device, "dormant", true, true);
+    for what in [&["mode", "default"][..], &["down"], &["up"]] {
+        pair.set(device, what);
+    }
+    pair.settled(device, "up", true, true);
 }
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn a_macvlan_and_a_macvtap_follow_the_device_they_sit_on() {
     let _room = Room::enter();
-    let watched = Watched::new();
-    let other = Namespace::new();
-    let veth = Veth::between(&watched.host, &other);
+    let pair = Pair::new();
     for kind in ["macvlan", "macvtap"] {
         let name = format!("my-{kind}");
-        let link = ["link", "add", &name, "link", &veth.a, "type", kind];
-        watched.host.ip(&link);
-        let down = watched.settled(&name, "down", false, true);
-        assert_eq!((down.kind.as_str(), &down.lower), (kind, &veth.a));
-        watched.set(&name, &["up"]);
-        let up = watched.settled(&name, "up", true, true);
-        other.ip(&["link", "set", "dev", &veth.b, "down"]);
-        let lost = watched.settled(&name, "lowerlayerdown", true, false);
+        let link = ["link", "add", &name, "link", &pair.veth.a, "type", kind];
+        pair.host.ip(&link);
+        let down = pair.settled(&name, "down", false, true);
+        assert_eq!((down.kind.as_str(), &down.lower), (kind, &pair.veth.a));
+        pair.set(&name, &["up"]);
+        let up = pair.settled(&name, "up", true, true);
+        pair.set_peer("down");
+        let lost = pair.settled(&name, "lowerlayerdown", true, false);
         assert_eq!(lost.carrier_downs, up.carrier_downs + 1);
-        other.ip(&["link", "set", "dev", &veth.b, "up"]);
-        watched.settled(&name, "up", true, true);
-        watched.set(&name, &["down"]);
-        watched.settled(&name, "down", false, true);
+        pair.set_peer("up");
+        pair.settled(&name, "up", true, true);
+        pair.set(&name, &["down"]);
+        pair.settled(&name, "down", false, true);
         // While it is down, the kernel tells nobody what becomes of its carrier.
-        watched.host.ip(&["link", "del", &name]);
+        pair.host.ip(&["link", "del", &name]);
     }
 }
 
