@@ -10,7 +10,7 @@ mod encoding;
 mod landing;
 mod listen;
 mod path;
-mod routes;
+mod router;
 mod scrape;
 mod stream;
 mod unsent;
@@ -38,7 +38,7 @@ pub use listen::{ListenAddress, bind};
 pub use path::TelemetryPath;
 
 use crate::metrics::Exposition;
-use routes::Site;
+use router::Router;
 use scrape::Scraper;
 use stream::ClientStream;
 
@@ -95,9 +95,9 @@ pub async fn serve(
     exposition: Arc<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let site = Site::new(telemetry_path, Scraper::start(exposition));
+    let router = Router::new(telemetry_path, Scraper::start(exposition));
     let limits = LIMITS.within_descriptors(descriptor_limit());
-    serve_site(listeners, Arc::new(site), limits, shutdown).await
+    serve_listeners(listeners, Arc::new(router), limits, shutdown).await
 }
 
 /// How many files the process may have open, where it is told. From procfs, as a system-call filter may
@@ -128,9 +128,9 @@ impl Limits {
     }
 }
 
-async fn serve_site(
+async fn serve_listeners(
     listeners: Vec<TcpListener>,
-    site: Arc<Site>,
+    router: Arc<Router>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -141,7 +141,7 @@ async fn serve_site(
         let address = listener.local_addr().context("a listener has no address")?;
         info!("listening on http://{address}");
         let server = Server {
-            site: Arc::clone(&site),
+            router: Arc::clone(&router),
             connections: connections.clone(),
             limits,
         };
@@ -162,7 +162,7 @@ async fn serve_site(
 
 /// Serves the connections of one listener.
 struct Server {
-    site: Arc<Site>,
+    router: Arc<Router>,
     connections: Connections,
     limits: Limits,
 }
@@ -207,14 +207,14 @@ impl Server {
         graceful: Watcher,
     ) -> impl Future<Output = ()> + use<> {
         let stream = ClientStream::new(stream, Arc::clone(&place), self.limits.linger);
-        let site = Arc::clone(&self.site);
+        let router = Arc::clone(&self.router);
         let answer = service_fn(move |request| {
-            let (site, place) = (Arc::clone(&site), Arc::clone(&place));
+            let (router, place) = (Arc::clone(&router), Arc::clone(&place));
             async move {
                 place.answer();
                 // Who sends request after request waits for its turn after each.
                 yield_now().await;
-                let response = site.answer(request).await;
+                let response = router.answer(request).await;
                 Ok::<_, Infallible>(response.map(|body| WholeBody::new(body, place)))
             }
         });

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 
-use super::routes::{HEALTHY_PATH, READY_PATH};
+use super::router::{HEALTHY_PATH, READY_PATH};
 
 /// Where the metrics are served: a path that nothing else has, normalized.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ pub struct Journal {
     dropped: Option<DroppedWhileDown>,
     /// What `dropped` said when it was told last. Of devices with a bus device, unless debug lines
     /// are logged; emptied when they go.
-    told: HashMap<IfIndex, u64>,
+    reported: HashMap<IfIndex, u64>,
     physical: Throttle,
     virtual_: Throttle,
 }
@@ -40,7 +40,7 @@ impl Journal {
     pub fn new(dropped: Option<DroppedWhileDown>) -> Self {
         Self {
             dropped,
-            told: HashMap::new(),
+            reported: HashMap::new(),
             physical: Throttle::default(),
             virtual_: Throttle::default(),
         }
@@ -65,7 +65,7 @@ impl Journal {
             if ends_an_outage(change, transition) {
                 let so_far = self.dropped.as_ref().and_then(|ask| ask(&change.link.name));
                 let dropped = so_far.map(|so_far| {
-                    let before = self.told.insert(change.link.index, so_far);
+                    let before = self.reported.insert(change.link.index, so_far);
                     so_far.saturating_sub(before.unwrap_or(0))
                 });
                 line.push_str(&cost(change.outage, dropped));
@@ -76,7 +76,7 @@ impl Journal {
 
     /// A device has gone, and what was told of it is of no more use.
     pub fn forget(&mut self, index: IfIndex) {
-        self.told.remove(&index);
+        self.reported.remove(&index);
     }
 
     /// Writes how many lines were held back, once a window is over.

@@ -66,9 +66,9 @@ impl Running {
         exposition.add(Box::new(fake));
         let scraper = Scraper::start(Arc::new(exposition));
         let telemetry_path = telemetry_path.parse().expect("a path");
-        let site = Arc::new(Site::new(&telemetry_path, scraper));
+        let router = Arc::new(Router::new(&telemetry_path, scraper));
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(serve_site(listeners, site, limits, async {
+        let server = tokio::spawn(serve_listeners(listeners, router, limits, async {
             stopped.await.ok();
         }));
         Self {

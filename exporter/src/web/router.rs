@@ -19,7 +19,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything that can be requested.
-pub(super) struct Site {
+pub(super) struct Router {
     telemetry_path: String,
     landing: Bytes,
     scraper: Scraper,
@@ -36,7 +36,7 @@ enum Route<'a> {
     Unknown,
 }
 
-impl Site {
+impl Router {
     pub(super) fn new(telemetry_path: &TelemetryPath, scraper: Scraper) -> Self {
         let telemetry_path = telemetry_path.as_str().to_owned();
         Self {
