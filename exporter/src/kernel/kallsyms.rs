@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use super::name;
@@ -14,6 +14,10 @@ use super::name;
 /// How far behind a symbol an address may be and still belong to it. Nothing in the file says
 /// where a module's code ends. The largest gap between two functions of a 6.18 kernel is 20 KiB.
 pub const MAX_FUNCTION: u64 = 64 * 1024;
+
+/// Above what a line of the kernel's has: an address, a letter, and names of a symbol and a module
+/// (KSYM_NAME_LEN, 512).
+const MAX_LINE: u64 = 4096;
 
 /// Whether the kernel shows its addresses to this reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub enum Visibility {
     /// No, they are all zero: the file was opened without CAP_SYSLOG, or `kernel.kptr_restrict`
     /// is 2. No address gets a name, and this stays so until the file is opened again.
     Hidden,
+    /// There is not one symbol, so this is not the kernel's file.
+    Nothing,
 }
 
 /// A function, as far as drops are concerned.
@@ -84,14 +90,13 @@ pub fn parse_kallsyms(
     Ok(attribute(&wanted, &nearest))
 }
 
-/// Reads until an address that is not zero, and to the end if there is none. Text without any
-/// symbol hides nothing.
+/// Reads until an address that is not zero, and to the end if there is none.
 ///
 /// # Errors
 ///
 /// Those of the reader.
 pub fn visibility(mut reader: impl BufRead) -> io::Result<Visibility> {
-    let mut visibility = Visibility::Shown;
+    let mut visibility = Visibility::Nothing;
     let mut line = Vec::new();
     while next_line(&mut reader, &mut line)? {
         match Symbol::parse(&line) {
@@ -121,9 +126,10 @@ fn attribute(wanted: &[u64], nearest: &[Nearest]) -> HashMap<u64, Function> {
     functions
 }
 
-/// Reads the next line; false at the end. The kernel bounds their length (KSYM_NAME_LEN).
+/// Reads the next line, or as much of it as can be one; false at the end.
 fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
+    let mut reader = reader.take(MAX_LINE);
     Ok(reader.read_until(b'\n', line)? > 0)
 }
 
@@ -377,6 +383,12 @@ ffffffffc0201000 t bpf_prog_6deef7357e7b4530_drop\t[bpf]
         assert_eq!(visibility(hidden.as_bytes()).unwrap(), Visibility::Hidden);
         let shown = hidden + TEXT;
         assert_eq!(visibility(shown.as_bytes()).unwrap(), Visibility::Shown);
-        assert_eq!(visibility(&b""[..]).unwrap(), Visibility::Shown);
+    }
+
+    #[test]
+    fn text_without_a_symbol_is_not_the_kernels() {
+        for text in ["", "\n", "no symbol\n", "7"] {
+            assert_eq!(visibility(text.as_bytes()).unwrap(), Visibility::Nothing);
+        }
     }
 }

@@ -7,6 +7,7 @@
 pub mod btf;
 pub mod kallsyms;
 pub mod maps;
+mod masked;
 pub mod name;
 pub mod netns;
 pub mod reasons;

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, ErrorKind, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::kallsyms::{self, Home, Visibility};
+use super::masked;
 
 /// How long the name of an address outside the kernel image is believed, and how long an address
 /// without a name is not looked up again. Modules and BPF programs come and go, and their
@@ -30,7 +31,6 @@ pub const MAX_CACHED: usize = 16_384;
 #[derive(Debug)]
 pub struct Symbols<R = File> {
     reader: BufReader<R>,
-    visibility: Visibility,
     cache: HashMap<u64, Cached>,
     unknown: Arc<str>,
 }
@@ -42,14 +42,49 @@ struct Cached {
     expires: Option<Instant>,
 }
 
+/// Why no address gets a name.
+#[derive(Debug, thiserror::Error)]
+pub enum NoSymbols {
+    /// The file was opened without CAP_SYSLOG, or `kernel.kptr_restrict` is 2.
+    #[error("the kernel hides its addresses")]
+    Hidden,
+    /// The kernel's file cannot be seen.
+    #[error(
+        "something is mounted over it: unmask it in the container (podman: --security-opt \
+         unmask=/proc/kallsyms, docker: --security-opt systempaths=unconfined, Kubernetes: procMount: \
+         Unmasked), leave ProtectKernelTunables= out of the unit"
+    )]
+    Masked,
+    /// The kernel was built without.
+    #[error("there is none: the kernel needs CONFIG_KALLSYMS=y")]
+    Absent,
+    /// The kernel has it, and this procfs shows only processes.
+    #[error(
+        "there is none: procfs is mounted with subset=pid, leave ProcSubset=pid out of the unit"
+    )]
+    SubsetPid,
+    /// The file is there, and cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+}
+
 impl Symbols<File> {
     /// Opens `kallsyms` under `procfs`. Do this before dropping CAP_SYSLOG.
     ///
     /// # Errors
     ///
-    /// The file is not there (a kernel without CONFIG_KALLSYMS) or cannot be read.
-    pub fn open(procfs: &Path) -> io::Result<Self> {
-        Self::new(File::open(procfs.join("kallsyms"))?)
+    /// No address would get a name, as long as the file stays open.
+    pub fn open(procfs: &Path) -> Result<Self, NoSymbols> {
+        match masked::open(&procfs.join("kallsyms")) {
+            Ok(Some(file)) => Self::new(file),
+            Ok(None) => Err(NoSymbols::Masked),
+            // Every kernel has the other one.
+            Err(e) if e.kind() == ErrorKind::NotFound && !procfs.join("version").exists() => {
+                Err(NoSymbols::SubsetPid)
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(NoSymbols::Absent),
+            Err(e) => Err(e.into()),
+        }
     }
 }
 
@@ -59,21 +94,18 @@ impl<R: Read + Seek> Symbols<R> {
     ///
     /// # Errors
     ///
-    /// Reading failed.
-    pub fn new(reader: R) -> io::Result<Self> {
+    /// Reading failed, or no address would get a name.
+    pub fn new(reader: R) -> Result<Self, NoSymbols> {
         let mut reader = BufReader::new(reader);
-        let visibility = kallsyms::visibility(&mut reader)?;
-        Ok(Self {
-            reader,
-            visibility,
-            cache: HashMap::new(),
-            unknown: Arc::default(),
-        })
-    }
-
-    /// Whether addresses can get names at all.
-    pub fn visibility(&self) -> Visibility {
-        self.visibility
+        match kallsyms::visibility(&mut reader)? {
+            Visibility::Shown => Ok(Self {
+                reader,
+                cache: HashMap::new(),
+                unknown: Arc::default(),
+            }),
+            Visibility::Hidden => Err(NoSymbols::Hidden),
+            Visibility::Nothing => Err(NoSymbols::Masked),
+        }
     }
 
     /// Makes [`name`](Self::name) know these addresses, in one pass over the file if any of them
@@ -85,7 +117,7 @@ impl<R: Read + Seek> Symbols<R> {
     /// [`VOLATILE_TTL`].
     pub fn resolve(&mut self, addresses: &[u64], now: Instant) -> io::Result<()> {
         let known = |a| self.cache.get(a).is_some_and(|c| !c.has_expired(now));
-        if self.visibility == Visibility::Hidden || addresses.iter().all(known) {
+        if addresses.iter().all(known) {
             return Ok(());
         }
         let wanted = self.make_room(addresses, now);
@@ -245,12 +277,22 @@ ffffffffc0001000 t nft_do_chain\t[nf_tables]
     }
 
     #[test]
-    fn hidden_addresses_are_told_and_not_read_again() {
-        let mut f = Fixture::new("0000000000000000 T _text\n0000000000000000 t foo\t[bar]\n");
-        assert_eq!(f.symbols.visibility(), Visibility::Hidden);
-        f.resolve(&[IMAGE], 0);
-        assert_eq!(&*f.symbols.name(IMAGE), "");
-        assert_eq!(f.passes.get(), 0);
+    fn a_file_that_gives_no_address_a_name_is_refused() {
+        let hidden = "0000000000000000 T _text\n0000000000000000 t foo\t[bar]\n";
+        let opened = |text: &str| Symbols::new(Cursor::new(text.to_owned())).expect_err(text);
+        assert!(matches!(opened(hidden), NoSymbols::Hidden));
+        assert!(matches!(opened(""), NoSymbols::Masked));
+    }
+
+    #[test]
+    fn a_missing_file_is_told_from_one_that_procfs_does_not_show() {
+        let procfs = tempfile::tempdir().expect("a directory");
+        let opened = || Symbols::open(procfs.path()).expect_err("no kallsyms");
+        assert!(matches!(opened(), NoSymbols::SubsetPid));
+        std::fs::write(procfs.path().join("version"), "Linux").expect("a file");
+        assert!(matches!(opened(), NoSymbols::Absent));
+        std::fs::create_dir(procfs.path().join("kallsyms")).expect("a directory");
+        assert!(matches!(opened(), NoSymbols::Masked));
     }
 
     #[test]
@@ -283,9 +325,9 @@ ffffffffc0001000 t nft_do_chain\t[nf_tables]
     }
 
     #[test]
-    fn the_running_kernel_tells_its_functions_or_that_it_hides_them() {
+    fn the_running_kernel_tells_its_functions_where_it_does_not_hide_them() {
         let Ok(mut symbols) = Symbols::open(Path::new("/proc")) else {
-            return; // A kernel without CONFIG_KALLSYMS.
+            return; // It hides them, or has none.
         };
         let text = std::fs::read_to_string("/proc/kallsyms").unwrap();
         let line = text
@@ -293,10 +335,7 @@ ffffffffc0001000 t nft_do_chain\t[nf_tables]
             .find(|l| l.ends_with(" T kfree_skbmem") || l.ends_with(" t kfree_skbmem"));
         let address = line.map_or(0, |l| u64::from_str_radix(&l[..16], 16).unwrap());
         symbols.resolve(&[address + 1], Instant::now()).unwrap();
-        let expected = match (symbols.visibility(), line) {
-            (Visibility::Shown, Some(_)) => "kfree_skbmem",
-            _ => "",
-        };
+        let expected = line.map_or("", |_| "kfree_skbmem");
         assert_eq!(&*symbols.name(address + 1), expected);
     }
 }

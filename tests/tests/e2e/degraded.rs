@@ -1,6 +1,8 @@
 //! What is missing is said once, in one line, with the remedy; everything else goes on.
 
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
 
@@ -90,6 +92,44 @@ fn without_symbol_addresses_drops_are_counted_without_function() {
     assert_eq!(metrics.success("drops"), Some(true));
     pair.exporter
         .complained_once(&["kallsyms", "kptr_restrict"]);
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn masked_symbols_are_one_line_with_the_remedy() {
+    let _room = Room::enter();
+    let directory = tempfile::tempdir().unwrap();
+    let inaccessible = directory.path().join("inaccessible");
+    fs::write(&inaccessible, "").unwrap();
+    fs::set_permissions(&inaccessible, Permissions::from_mode(0)).unwrap();
+    let inaccessible = inaccessible.to_str().unwrap();
+    let capabilities = &["bpf", "perfmon", "syslog"];
+    for (launch, over) in [
+        // As container runtimes do; as systemd does, for root and for others; and what has no end.
+        (Exporter::launch(), "/dev/null"),
+        (Exporter::launch(), inaccessible),
+        (
+            Exporter::launch().as_nobody_with(capabilities),
+            inaccessible,
+        ),
+        (Exporter::launch(), "/dev/zero"),
+    ] {
+        let cover = "mount --bind $0 /proc/kallsyms && exec \"$@\"";
+        let exporter = launch
+            .wrapper(&["unshare", "--mount", "sh", "-c", cover, over])
+            .start();
+        exporter.complained_once(&[
+            "/proc/kallsyms",
+            "mounted over it",
+            "ProtectKernelTunables=",
+        ]);
+    }
+
+    let only_processes = "mount -t proc -o subset=pid proc /proc && exec \"$@\"";
+    let exporter = Exporter::launch()
+        .wrapper(&["unshare", "--mount", "sh", "-c", only_processes, "sh"])
+        .start();
+    exporter.complained_once(&["/proc/kallsyms", "ProcSubset=pid"]);
 }
 
 #[test]

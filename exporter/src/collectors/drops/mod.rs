@@ -15,10 +15,9 @@ use crate::{
     kernel::name::Name,
     kernel::{
         btf,
-        kallsyms::Visibility,
         netns::{self, Namespaces, Scope},
         reasons::{self, ReasonNames, Reasons},
-        symbols::Symbols,
+        symbols::{NoSymbols, Symbols},
     },
     metrics::Collector,
     privileges::{self, Privileged, Unprivileged},
@@ -209,10 +208,9 @@ fn ask_kernel(sysfs: &std::path::Path) -> anyhow::Result<(Kernel, Option<ReasonN
 /// Function names are worth a warning, not a failure: a drop without one is still counted.
 fn open_symbols(procfs: &std::path::Path) -> Option<Symbols> {
     let path = procfs.join("kallsyms");
-    let symbols = Symbols::open(procfs);
-    let why = match &symbols {
-        Ok(opened) if opened.visibility() == Visibility::Shown => return symbols.ok(),
-        Ok(_) => privileges::why_hidden_symbols(),
+    let why = match Symbols::open(procfs) {
+        Ok(symbols) => return Some(symbols),
+        Err(NoSymbols::Hidden) => privileges::why_hidden_symbols(),
         Err(e) => e.to_string(),
     };
     log::warn!(

@@ -6,12 +6,13 @@
 //! BTF in sysfs since 5.4, that of its modules since 5.11.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
 
 use btf_rs::{Backend, Btf, BtfType, Member, Type};
+
+use super::masked;
 
 pub mod check;
 #[cfg(test)]
@@ -23,8 +24,17 @@ mod tests;
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The kernel serves no BTF.
-    #[error("no BTF at {} (the kernel needs CONFIG_DEBUG_INFO_BTF=y)", path.display())]
+    #[error(
+        "no BTF at {}: the kernel needs CONFIG_DEBUG_INFO_BTF=y, and nothing may be mounted over it",
+        path.display()
+    )]
     Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The kernel's file cannot be seen.
+    #[error("no BTF at {}: something is mounted over it: unmask it in the container or unit", path.display())]
+    Masked {
         /// Where it was looked for.
         path: PathBuf,
     },
@@ -119,17 +129,29 @@ pub struct TracepointArgs {
 ///
 /// # Errors
 ///
-/// [`BtfError::Missing`] if the kernel has none, [`BtfError::Unreadable`] if it does not parse.
+/// [`BtfError::Missing`] or [`BtfError::Masked`] if there is none to be seen,
+/// [`BtfError::Unreadable`] if it does not parse.
 pub fn open_vmlinux(sysfs: &Path) -> Result<Btf, BtfError> {
     let path = sysfs.join("kernel/btf/vmlinux");
     let open = || {
-        check::check(File::open(&path)?)?;
-        map_or_read(&path)
+        let Some(file) = masked::open(&path)? else {
+            return Ok(None);
+        };
+        // Unlike most files in sysfs, the kernel's has a size.
+        if file.metadata()?.len() == 0 {
+            return Ok(None);
+        }
+        check::check(file)?;
+        map_or_read(&path).map(Some)
     };
-    open().map_err(|source| match source {
-        btf_rs::Error::IO(e) if e.kind() == io::ErrorKind::NotFound => BtfError::Missing { path },
-        source => BtfError::Unreadable { path, source },
-    })
+    match open() {
+        Ok(Some(btf)) => Ok(btf),
+        Ok(None) => Err(BtfError::Masked { path }),
+        Err(btf_rs::Error::IO(e)) if e.kind() == io::ErrorKind::NotFound => {
+            Err(BtfError::Missing { path })
+        }
+        Err(source) => Err(BtfError::Unreadable { path, source }),
+    }
 }
 
 fn map_or_read(path: &Path) -> btf_rs::Result<Btf> {

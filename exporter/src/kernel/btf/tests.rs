@@ -159,16 +159,23 @@ fn a_kernel_without_the_tracepoint_is_an_error() {
 }
 
 #[test]
-fn a_kernel_without_btf_is_told_what_it_needs() {
+fn btf_that_is_missing_or_masked_is_named_with_what_to_do() {
     let sysfs = tempfile::tempdir().unwrap();
-    let error = open_vmlinux(sysfs.path()).err().unwrap();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "no BTF at {}/kernel/btf/vmlinux (the kernel needs CONFIG_DEBUG_INFO_BTF=y)",
-            sysfs.path().display()
-        )
-    );
+    let path = sysfs.path().join("kernel/btf/vmlinux");
+    let error = || open_vmlinux(sysfs.path()).err().unwrap().to_string();
+    let missing = error();
+    assert!(missing.contains(path.to_str().unwrap()), "{missing}");
+    assert!(missing.contains("CONFIG_DEBUG_INFO_BTF=y"), "{missing}");
+
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "").unwrap();
+    let empty = error();
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    for masked in [empty, error()] {
+        assert!(masked.contains(path.to_str().unwrap()), "{masked}");
+        assert!(masked.contains("something is mounted over it"), "{masked}");
+    }
 }
 
 #[test]
