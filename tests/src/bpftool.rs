@@ -140,37 +140,3 @@ fn parse(dump: &str) -> Types {
     }
     types
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DUMP: &str = "\
-[1] INT 'int' size=4 bits_offset=0 nr_bits=32 encoding=SIGNED
-[2] STRUCT 'inner' size=8 vlen=2
-\t'a' type_id=1 bits_offset=0
-\t'b' type_id=1 bits_offset=32
-[3] TYPEDEF 'inner_t' type_id=2
-[4] UNION '(anon)' size=8 vlen=1
-\t'in' type_id=3 bits_offset=0
-[5] STRUCT 'outer' size=16 vlen=2
-\t'x' type_id=1 bits_offset=0
-\t'(anon)' type_id=4 bits_offset=64
-[6] ENUM 'reason' encoding=UNSIGNED size=4 vlen=1
-\t'REASON_ONE' val=1
-";
-
-    #[test]
-    fn fields_are_found_through_typedefs_and_anonymous_unions() {
-        let types = parse(DUMP);
-        assert_eq!(types.offset("outer.in.b"), Some(12));
-        assert_eq!(types.offset("outer.x"), Some(0));
-        assert_eq!(types.offset("outer.y"), None);
-    }
-
-    #[test]
-    fn enumerators_have_their_numbers() {
-        let found = parse(DUMP).enumerators(|name| name == "reason");
-        assert_eq!(found, HashMap::from([("REASON_ONE".to_owned(), 1)]));
-    }
-}

@@ -123,31 +123,3 @@ fn unchunk(mut coded: &[u8]) -> Vec<u8> {
         coded = &coded[data + size + 2..];
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_has_status_headers_and_body() {
-        let response = parse(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\ncontent-length: 2\r\n\r\nhi",
-            false,
-        );
-        assert_eq!(response.status, 200);
-        assert_eq!(response.header("content-type"), Some("text/plain"));
-        assert_eq!(response.text(), "hi");
-    }
-
-    #[test]
-    fn a_chunked_body_is_put_together() {
-        let coded = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n";
-        assert_eq!(parse(coded, false).text(), "abc0123456789");
-    }
-
-    #[test]
-    #[should_panic(expected = "the body is cut")]
-    fn a_body_shorter_than_promised_is_an_error() {
-        parse(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi", false);
-    }
-}

@@ -47,29 +47,3 @@ fn state_in(line: &str, host: SocketAddr, far: Option<SocketAddr>) -> Option<&'s
         other => panic!("unknown state {other}"),
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // From `ss -tanHe` of iproute2 6.1 on Linux 6.18.
-    const LISTENING: &str =
-        "LISTEN 0 128 127.0.0.1:38199 0.0.0.0:* ino:305883 sk:2 cgroup:unreachable:1 <->";
-    const CLOSED: &str = "TIME-WAIT  0      0      [2001:db8::1]:7004  [2001:db8::2]:40004 \
-                          timer:(timewait,59sec,0) ino:0 sk:17";
-
-    #[test]
-    fn a_listening_socket_has_no_far_end() {
-        let host = "127.0.0.1:38199".parse().unwrap();
-        assert_eq!(state_in(LISTENING, host, None), Some("LISTEN"));
-        assert_eq!(state_in(LISTENING, host, Some(host)), None);
-    }
-
-    #[test]
-    fn a_connection_is_found_by_both_its_ends() {
-        let [host, far] = ["[2001:db8::1]:7004", "[2001:db8::2]:40004"].map(|a| a.parse().unwrap());
-        assert_eq!(state_in(CLOSED, host, Some(far)), Some("TIME_WAIT"));
-        assert_eq!(state_in(CLOSED, far, Some(host)), None);
-        assert_eq!(state_in(CLOSED, host, None), None);
-    }
-}

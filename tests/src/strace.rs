@@ -195,36 +195,3 @@ fn parse(line: &str) -> Option<Call> {
         injected: line.ends_with("(INJECTED)"),
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_is_a_line_and_what_else_happens_is_not() {
-        let failed = "17 bpf(BPF_MAP_FREEZE, {map_fd=14}, 152) = -1 ENOMEM (Cannot allocate memory) (INJECTED)";
-        let call = parse(failed).unwrap();
-        assert_eq!(call.thread, 17);
-        assert!(call.injected && call.text.starts_with("BPF_MAP_FREEZE, {map_fd=14}"));
-        let begun = parse("8  bpf(BPF_MAP_UPDATE_ELEM, {map_fd=12}, 32 <unfinished ...>").unwrap();
-        assert!(!begun.injected);
-        for other in ["8 <... bpf resumed>) = 0", "8 +++ exited with 0 +++"] {
-            assert!(parse(other).is_none());
-        }
-    }
-
-    #[test]
-    fn a_fault_is_what_strace_understands() {
-        let fault = |every| Fault {
-            call: "bpf",
-            error: "ENOMEM",
-            first: 3,
-            every,
-        };
-        assert_eq!(fault(None).argument(), "--inject=bpf:error=ENOMEM:when=3");
-        assert_eq!(
-            fault(Some(1)).argument(),
-            "--inject=bpf:error=ENOMEM:when=3+1"
-        );
-    }
-}

@@ -50,20 +50,3 @@ fn functions(kallsyms: &str) -> BTreeMap<u64, String> {
     }
     functions
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_functions_count_and_the_first_of_two_names() {
-        let text = "ffffffff81000000 T one\nffffffff81000000 T alias\n\
-                    ffffffff81000100 D data\nffffffffc0000000 t two\t[module]\n";
-        let expected = [
-            (0xffff_ffff_8100_0000, "one"),
-            (0xffff_ffff_c000_0000, "two"),
-        ];
-        let expected = expected.map(|(address, name)| (address, name.to_owned()));
-        assert_eq!(functions(text), BTreeMap::from(expected));
-    }
-}

@@ -55,6 +55,29 @@ fn strangers_read_what_we_read_of_a_device_with_an_awkward_name() {
     }
 }
 
+#[test]
+fn the_reader_of_the_tests_is_strict() {
+    for line in [
+        "b_total 1",
+        "a_total",
+        "a_total ",
+        "a_total 1 1700000000",
+        "a_total{x=\"1\" 1",
+        "a_total{x=\"1\"}1",
+        "a_total{x=\"\\q\"} 1",
+        "a_total{x=\"1\",x=\"2\"} 1",
+        "a_total{x=\"1\",} 1",
+        "a_total 1\na_total 1",
+        "",
+        "# TYPE a_total counter",
+        "# TYPE c_total thing",
+    ] {
+        let text = format!("# TYPE a_total counter\n{line}\n");
+        let read = std::panic::catch_unwind(|| Metrics::parse(&text));
+        assert!(read.is_err(), "{line:?} was read");
+    }
+}
+
 /// What a command says of a text. The tool missing is a failure: a test that skips itself proves nothing.
 fn filter(command: &mut Command, text: &str) -> String {
     let mut file: File = tempfile::tempfile().unwrap();

@@ -66,7 +66,8 @@ fn page_and_ticket_are_not_sent_on_a_busy_healthy_host() {
         let sent = chain.sent_to(receiver);
         assert!(sent.is_empty(), "{sent:?}");
     }
-    recording::assert_quiet_for_hours(&chain.prometheus, &tool("promtool"), INTERVAL);
+    let (prometheus, rules) = (&chain.prometheus, chain.rules.path());
+    recording::assert_quiet_for_hours(prometheus, rules, &tool("promtool"), INTERVAL);
 }
 
 /// Until the time is over, no alert may fire but for information, and none may be pending for longer than half
