@@ -9,7 +9,7 @@ source tests/packages/common.sh
 # Also of a source archive, which has no commit.
 sources() {
     git ls-files -z --cached --others --exclude-standard 2>/dev/null ||
-        find . -type d \( -name target -o -name node_modules \) -prune -o -type f -print0
+        find . -type d \( -name target -o -name node_modules \) -prune -o \( -type f -o -type l \) -print0
 }
 
 scratch=$(mktemp -d)
