@@ -13,4 +13,5 @@ pub mod logging;
 pub mod metrics;
 pub mod privileges;
 pub mod service;
+pub mod signals;
 pub mod web;

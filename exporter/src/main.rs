@@ -11,12 +11,9 @@ use netdrop_exporter::{
     error::one_line,
     logging,
     privileges::{self, Privileged},
-    service, web,
+    service, signals, web,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 
 /// One: drains and scrapes wait for each other anyway, and each thread more would have a heap of
 /// its own.
@@ -50,7 +47,7 @@ fn serve_until_stopped(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let stopped = stop_signal()?;
+    let stopped = signals::handle()?;
     let listeners = web::bind(&args.listen_addresses)?
         .into_iter()
         .map(TcpListener::from_std)
@@ -68,17 +65,4 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     service::ready(&collectors.status());
     let exposition = Arc::clone(&collectors.exposition);
     web::serve(listeners, &args.telemetry_path, exposition, stopped).await
-}
-
-/// Completes on SIGTERM or SIGINT.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut term = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
-    let mut int = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => log::info!("stopping on SIGTERM"),
-            _ = int.recv() => log::info!("stopping on SIGINT"),
-        }
-        service::stopping();
-    })
 }

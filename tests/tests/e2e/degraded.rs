@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::Signal;
 
 use netdrop_tests::room::Sysctl;
-use netdrop_tests::{Exporter, Pair, Room};
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Exporter, Pair, Room, netns, wait_until};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 
@@ -209,4 +210,26 @@ fn sigterm_and_sigint_are_exit_code_0() {
         let ended = exporter.stop_by(signal);
         assert_eq!(ended.code, Some(0), "{signal:?}: {}", ended.log);
     }
+}
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn no_other_signal_that_ends_processes_ends_it() {
+    let _room = Room::enter();
+    let exporter = Exporter::start(&["--log.level=debug"]);
+    let signals = [
+        "HUP", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "PIPE", "RTMIN",
+        "RTMIN+30",
+    ];
+    for signal in signals {
+        netns::run(&["kill", "-s", signal, &exporter.pid().to_string()]);
+    }
+    wait_until("it has answered SIGHUP in the log", SOON, || {
+        exporter
+            .log()
+            .contains("ignoring SIGHUP: flags hold until a restart")
+    });
+    exporter.scrape();
+    assert_eq!(exporter.complaints(), Vec::<String>::new());
+    assert_eq!(exporter.stop().code, Some(0));
 }
