@@ -42,14 +42,14 @@ fn dashboards_lead_from_an_outage_to_the_link() {
     let outage = Outage::prepare();
     // A range that begins before the exporter does.
     let begin = now() - 5.0;
-    let exporter = Exporter::launch().namespace(&outage.host).start();
+    let exporter = Exporter::launch().namespace(outage.host()).start();
     let prometheus = Prometheus::start(&Setup {
         targets: vec![Target {
             job: "netdrop",
             address: exporter.address(),
             instance: Some(INSTANCE),
         }],
-        namespace: Some(&outage.host),
+        namespace: Some(outage.host()),
         scrape_interval: SCRAPE_INTERVAL,
         ..Setup::default()
     });

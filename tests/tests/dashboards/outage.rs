@@ -2,16 +2,14 @@
 //! carrier while connections are open on it and new ones are made; later somebody sets the other one down.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_linger;
-
+use netdrop_tests::Uplink;
 use netdrop_tests::netns::{Namespace, Veth};
-use netdrop_tests::wait::{SOON, StopOnDrop};
-use netdrop_tests::wait_until;
+use netdrop_tests::wait::StopOnDrop;
 
 /// The link that fails.
 pub(crate) const LINK: &str = "eth1";
@@ -25,49 +23,37 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often something is dropped that has nothing to do with the link.
 const NOISE: Duration = Duration::from_millis(100);
 
-/// A host, and the switch at the other end of its links.
+/// The host with both links.
 pub(crate) struct Outage {
-    pub(crate) host: Namespace,
-    switch: Namespace,
-    link: Veth,
+    link: Uplink,
     _healthy: Veth,
-    listener: TcpListener,
 }
 
 impl Outage {
     pub(crate) fn prepare() -> Self {
-        let (host, switch) = (Namespace::new(), Namespace::new());
-        let healthy = Veth::named(&host, HEALTHY, &switch, "port0", None);
-        let link = Veth::named(&host, LINK, &switch, "port1", None);
-        host.ip(&["address", "add", "192.0.2.1/24", "dev", LINK]);
-        switch.ip(&["address", "add", "192.0.2.2/24", "dev", &link.b]);
-        // As in incident.rs: a real queue, and no ARP.
-        host.exec(&[
-            "tc", "qdisc", "add", "dev", LINK, "root", "pfifo", "limit", "100",
-        ]);
-        let address = switch.exec(&["cat", &format!("/sys/class/net/{}/address", link.b)]);
-        let neighbour = ["neigh", "replace", "192.0.2.2", "lladdr", address.trim()];
-        host.ip(&[&neighbour[..], &["dev", LINK, "nud", "permanent"]].concat());
-        let listener = switch.enter(|| TcpListener::bind("192.0.2.2:0").unwrap());
+        let link = Uplink::named(LINK);
+        let healthy = Veth::named(&link.host, HEALTHY, &link.switch, "port0", None);
         Self {
-            host,
-            switch,
             link,
             _healthy: healthy,
-            listener,
         }
+    }
+
+    /// The host.
+    pub(crate) fn host(&self) -> &Namespace {
+        &self.link.host
     }
 
     /// Lets it happen. `pass` waits until a number of scrapes more is done.
     pub(crate) fn happen(&self, pass: impl Fn(u32)) {
-        let server = self.listener.local_addr().unwrap();
-        let mut clients: Vec<_> = (0..4).map(|_| self.connection(server)).collect();
+        let (host, server) = (&self.link.host, self.link.server);
+        let mut clients: Vec<_> = (0..4).map(|_| self.link.connect()).collect();
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let _over = StopOnDrop(&over);
-            scope.spawn(|| self.host.enter(|| drop_noise(&over)));
+            scope.spawn(|| host.enter(|| drop_noise(&over)));
             pass(10);
-            self.lose_carrier();
+            self.link.lose_carrier();
             // One hangs up, the others have something to say: FIN_WAIT1 and ESTABLISHED.
             clients.pop();
             for (client, _) in &mut clients {
@@ -76,34 +62,16 @@ impl Outage {
             let back = AtomicBool::new(false);
             thread::scope(|scope| {
                 let _back = StopOnDrop(&back);
-                scope.spawn(|| self.host.enter(|| connect_in_vain(server, &back)));
+                scope.spawn(|| host.enter(|| connect_in_vain(server, &back)));
                 pass(14);
             });
-            self.switch.ip(&["link", "set", "dev", &self.link.b, "up"]);
-            self.host.wait_for_carrier(LINK);
+            self.link.plug();
+            host.wait_for_carrier(LINK);
             pass(6);
             // What a person does looks different.
-            self.host.ip(&["link", "set", "dev", HEALTHY, "down"]);
+            host.ip(&["link", "set", "dev", HEALTHY, "down"]);
             pass(6);
         });
-    }
-
-    fn lose_carrier(&self) {
-        self.switch
-            .ip(&["link", "set", "dev", &self.link.b, "down"]);
-        wait_until("the host's end has lost carrier", SOON, || {
-            let line = self.host.ip(&["-o", "link", "show", "dev", LINK]);
-            line.contains("NO-CARRIER") && line.contains(" state DOWN ")
-        });
-    }
-
-    /// An open connection: both ends.
-    fn connection(&self, server: SocketAddr) -> (TcpStream, TcpStream) {
-        let client = self.host.enter(|| TcpStream::connect(server).unwrap());
-        let accepted = self.listener.accept().unwrap().0;
-        // The far end does not say goodbye, so that nothing keeps the namespaces when the test is over.
-        set_socket_linger(&accepted, Some(Duration::ZERO)).unwrap();
-        (client, accepted)
     }
 }
 

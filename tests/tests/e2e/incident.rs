@@ -2,18 +2,19 @@
 //! host says a word. Here the metrics must name the reason, the function, the state and the device.
 
 use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::net::sockopt::set_socket_linger;
-
 use netdrop_tests::links::{self, Link, Transitions};
-use netdrop_tests::netns::{Namespace, Veth};
+use netdrop_tests::netns::Namespace;
 use netdrop_tests::tap::Tap;
+use netdrop_tests::uplink::without_goodbye;
 use netdrop_tests::wait::{SOON, try_poll};
-use netdrop_tests::{Exporter, Flood, Metrics, Room, Witness, poll_for, send, tracefs, wait_until};
+use netdrop_tests::{
+    Exporter, Flood, Metrics, Room, Uplink, Witness, poll_for, send, tracefs, wait_until,
+};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 const LINK_DOWN: &str = "netdrop_link_down_dropped_packets_total";
@@ -29,59 +30,14 @@ const AT_THE_QUEUE: [&str; 4] = [
 /// A proxy's time for a connect is shorter still; this one spans two SYNs.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// Host A and "switch" B, connected, with a listener in B.
-struct Story {
-    a: Namespace,
-    b: Namespace,
-    veth: Veth,
-    server: SocketAddr,
-    listener: TcpListener,
-}
-
-impl Story {
-    fn begin() -> Self {
-        let (a, b) = (Namespace::new(), Namespace::new());
-        let veth = Veth::between(&a, &b);
-        a.ip(&["address", "add", "192.0.2.1/24", "dev", &veth.a]);
-        b.ip(&["address", "add", "192.0.2.2/24", "dev", &veth.b]);
-        // A real queue, as a network card has; a bare veth has none.
-        a.exec(&[
-            "tc", "qdisc", "add", "dev", &veth.a, "root", "pfifo", "limit", "100",
-        ]);
-        // A permanent neighbour, so that no ARP stands between the sockets and the queue.
-        let address = b.exec(&["cat", &format!("/sys/class/net/{}/address", veth.b)]);
-        let neighbour = ["neigh", "replace", "192.0.2.2", "lladdr", address.trim()];
-        a.ip(&[&neighbour[..], &["dev", &veth.a, "nud", "permanent"]].concat());
-        let listener = b.enter(|| TcpListener::bind("192.0.2.2:0").unwrap());
-        Self {
-            server: listener.local_addr().unwrap(),
-            listener,
-            a,
-            b,
-            veth,
-        }
-    }
-
-    /// Takes B's end down, and waits until the kernel has deactivated the queue of A's end.
-    fn lose_carrier(&self) {
-        self.b.ip(&["link", "set", "dev", &self.veth.b, "down"]);
-        // The operational state changes in the same step (linkwatch_do_dev, net/core/link_watch.c).
-        wait_until("A's end has lost carrier", SOON, || {
-            let line = self.a.ip(&["-o", "link", "show", "dev", &self.veth.a]);
-            line.contains("<NO-CARRIER,BROADCAST,MULTICAST,UP") && line.contains(" state DOWN ")
-        });
-    }
-}
-
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn carrier_loss_shows_as_drops_of_connects_and_connections_on_that_device() {
     let _room = Room::enter();
-    let story = Story::begin();
-    let exporter = Exporter::launch().namespace(&story.a).start();
-    let client = story.a.enter(|| TcpStream::connect(story.server).unwrap());
+    let story = Uplink::named("card0");
+    let exporter = Exporter::launch().namespace(&story.host).start();
+    let (client, _accepted) = story.connect();
     let mut client = without_goodbye(client);
-    let _accepted = without_goodbye(story.listener.accept().unwrap().0);
 
     let healthy = exporter.scrape();
     let begin = seconds_since_1970();
@@ -89,14 +45,14 @@ fn carrier_loss_shows_as_drops_of_connects_and_connections_on_that_device() {
     let witness = Witness::of_protocol(IPV4);
     let before = poll_for("the exporter has seen it", SOON, || {
         let metrics = exporter.scrape();
-        let seen = links::last_transition(&metrics, &story.veth.a, "carrier_down").is_some();
+        let seen = links::last_transition(&metrics, &story.cable.a, "carrier_down").is_some();
         seen.then_some(metrics)
     });
     let loss = begin..=seconds_since_1970();
     client.write_all(b"are you there?").unwrap();
     let connect = thread::spawn({
-        let (a, server) = (story.a.handle(), story.server);
-        move || a.enter(|| TcpStream::connect_timeout(&server, CONNECT_TIMEOUT).map(drop))
+        let (host, server) = (story.host.handle(), story.server);
+        move || host.enter(|| TcpStream::connect_timeout(&server, CONNECT_TIMEOUT).map(drop))
     });
 
     let queue_drop = |drop: &tracefs::Drop| AT_THE_QUEUE.contains(&drop.function.as_str());
@@ -109,7 +65,7 @@ fn carrier_loss_shows_as_drops_of_connects_and_connections_on_that_device() {
     assert_eq!(error.kind(), ErrorKind::TimedOut);
 
     let kind = witness.drops().into_iter().find(queue_drop).unwrap();
-    let device = story.veth.a.as_str();
+    let device = story.cable.a.as_str();
     let host_drops = |metrics: &Metrics, state| host_drops(metrics, device, &kind, state);
     wait_until("both states are in the metrics", SOON, || {
         let metrics = exporter.scrape();
@@ -246,13 +202,6 @@ fn seconds_since_1970() -> f64 {
         .as_secs_f64()
 }
 
-/// Makes a socket vanish when it is closed. Without carrier it would otherwise try to say goodbye for minutes,
-/// and hold its namespace as long.
-fn without_goodbye(socket: TcpStream) -> TcpStream {
-    set_socket_linger(&socket, Some(Duration::ZERO)).unwrap();
-    socket
-}
-
 fn host_drops(metrics: &Metrics, device: &str, kind: &tracefs::Drop, state: &str) -> f64 {
     let labels = [
         ("reason", kind.reason.as_str()),
@@ -265,9 +214,9 @@ fn host_drops(metrics: &Metrics, device: &str, kind: &tracefs::Drop, state: &str
 }
 
 /// The point of the story: the queue's own count of drops stays at nothing.
-fn assert_nothing_else_tells(story: &Story) {
+fn assert_nothing_else_tells(story: &Uplink) {
     let queue = story
-        .a
-        .exec(&["tc", "-s", "qdisc", "show", "dev", &story.veth.a]);
+        .host
+        .exec(&["tc", "-s", "qdisc", "show", "dev", &story.cable.a]);
     assert!(queue.contains("dropped 0,"), "{queue}");
 }

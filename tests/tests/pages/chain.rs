@@ -2,16 +2,15 @@
 //! a webhook receiver.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use netdrop_tests::alertmanager::Alertmanager;
-use netdrop_tests::netns::{Namespace, Veth};
 use netdrop_tests::prometheus::{Prometheus, Setup, Target};
 use netdrop_tests::wait::SOON;
 use netdrop_tests::webhook::{Alert, Notification, Webhook};
-use netdrop_tests::{Exporter, wait_until};
+use netdrop_tests::{Exporter, Uplink, wait_until};
 use tempfile::NamedTempFile;
 
 /// What the host is called, by its label `instance`.
@@ -69,34 +68,19 @@ pub(crate) struct Chain {
     pub(crate) alertmanager: Alertmanager,
     exporter: Exporter,
     pub(crate) rules: NamedTempFile,
-    pub(crate) listener: TcpListener,
-    pub(crate) server: SocketAddr,
-    cable: Veth,
-    pub(crate) host: Namespace,
-    pub(crate) switch: Namespace,
+    pub(crate) uplink: Uplink,
 }
 
 impl Chain {
     /// Starts it with so many seconds between scrapes and between evaluations, and waits until the host's links
     /// have settled.
     pub(crate) fn start(interval: u32, pace: Pace) -> Self {
-        let (host, switch) = (Namespace::new(), Namespace::new());
-        let cable = Veth::named(&host, CARD, &switch, "port0", None);
-        host.ip(&["address", "add", "192.0.2.1/24", "dev", CARD]);
-        switch.ip(&["address", "add", "192.0.2.2/24", "dev", &cable.b]);
-        // A real queue, as a network card has; a bare veth has none.
-        host.exec(&[
-            "tc", "qdisc", "add", "dev", CARD, "root", "pfifo", "limit", "1000",
-        ]);
-        let address = switch.exec(&["cat", &format!("/sys/class/net/{}/address", cable.b)]);
-        let neighbour = ["neigh", "replace", "192.0.2.2", "lladdr", address.trim()];
-        host.ip(&[&neighbour[..], &["dev", CARD, "nud", "permanent"]].concat());
-        let listener = switch.enter(|| TcpListener::bind("192.0.2.2:0").unwrap());
-
-        let exporter = Exporter::launch().namespace(&host).start();
+        let uplink = Uplink::named(CARD);
+        let host = &uplink.host;
+        let exporter = Exporter::launch().namespace(host).start();
         let started = Instant::now();
-        let webhook = Webhook::start(Some(&host));
-        let alertmanager = Alertmanager::start(&routes(webhook.address(), pace), Some(&host));
+        let webhook = Webhook::start(Some(host));
+        let alertmanager = Alertmanager::start(&routes(webhook.address(), pace), Some(host));
         let rules = rules(pace);
         let prometheus = Prometheus::start(&Setup {
             scrape_interval: interval,
@@ -109,7 +93,7 @@ impl Chain {
             leave_out: Some(OF_THE_MACHINE),
             rules: vec![rules.path()],
             alertmanager: Some(alertmanager.address()),
-            namespace: Some(&host),
+            namespace: Some(host),
             data: None,
         });
         wait_until("the host's links have settled", SETTLED + SOON, || {
@@ -127,23 +111,8 @@ impl Chain {
             alertmanager,
             exporter,
             rules,
-            server: listener.local_addr().unwrap(),
-            listener,
-            cable,
-            host,
-            switch,
+            uplink,
         }
-    }
-
-    /// Takes the switch's end of the cable down: the card loses its carrier, and nobody on the host did it.
-    pub(crate) fn pull(&self) {
-        self.switch
-            .ip(&["link", "set", "dev", &self.cable.b, "down"]);
-    }
-
-    /// Puts it in again.
-    pub(crate) fn plug(&self) {
-        self.switch.ip(&["link", "set", "dev", &self.cable.b, "up"]);
     }
 
     /// The notifications that went to `page`, `ticket` or `info`.

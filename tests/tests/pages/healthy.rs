@@ -37,11 +37,11 @@ fn page_and_ticket_are_not_sent_on_a_busy_healthy_host() {
     let (work, stop) = (Work::default(), AtomicBool::new(false));
     thread::scope(|scope| {
         let _stop = StopOnDrop(&stop);
-        scope.spawn(|| serve(&chain.listener, &stop));
+        scope.spawn(|| serve(&chain.uplink.listener, &stop));
         scope.spawn(|| transfer(&chain, &work.transfers, &stop));
         scope.spawn(|| be_refused(&chain, &work.refusals, &stop));
-        scope.spawn(|| start_containers(&chain.host, &work.containers, &stop));
-        scope.spawn(|| reload_filters(&chain.host, &work.reloads, &stop));
+        scope.spawn(|| start_containers(&chain.uplink.host, &work.containers, &stop));
+        scope.spawn(|| reload_filters(&chain.uplink.host, &work.reloads, &stop));
         watch_alerts(&chain);
     });
     for (what, count) in [
@@ -119,9 +119,9 @@ fn serve(listener: &TcpListener, stop: &AtomicBool) {
 /// Sends 4 MiB at a time.
 fn transfer(chain: &Chain, count: &AtomicU64, stop: &AtomicBool) {
     let bytes = vec![0; 4 << 20];
-    chain.host.handle().enter(|| {
+    chain.uplink.host.handle().enter(|| {
         while !stop.load(Ordering::Relaxed) {
-            let mut stream = TcpStream::connect(chain.server).unwrap();
+            let mut stream = TcpStream::connect(chain.uplink.server).unwrap();
             stream.write_all(&bytes).unwrap();
             stream.shutdown(std::net::Shutdown::Write).unwrap();
             // Until the other end has read all.
@@ -136,7 +136,7 @@ fn transfer(chain: &Chain, count: &AtomicU64, stop: &AtomicBool) {
 fn be_refused(chain: &Chain, count: &AtomicU64, stop: &AtomicBool) {
     let closed =
         ["127.0.0.1:9", "192.0.2.2:9"].map(|address| address.parse::<SocketAddr>().unwrap());
-    chain.host.handle().enter(|| {
+    chain.uplink.host.handle().enter(|| {
         while !stop.load(Ordering::Relaxed) {
             for address in closed {
                 TcpStream::connect(address).unwrap_err();

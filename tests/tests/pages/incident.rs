@@ -5,8 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::set_socket_linger;
-
+use netdrop_tests::uplink::without_goodbye;
 use netdrop_tests::wait::SOON;
 use netdrop_tests::webhook::Notification;
 use netdrop_tests::{poll_for, wait_until};
@@ -24,20 +23,14 @@ const RESOLVED: Duration = Duration::from_secs(12 * 60 / Pace::FACTOR as u64 + 6
 #[ignore = "needs root: run by tests/run.sh"]
 fn page_comes_once_for_the_incident_and_resolves() {
     let chain = Chain::start(5, Pace::Fast);
-    let client = chain
-        .host
-        .enter(|| TcpStream::connect(chain.server).unwrap());
-    // Without carrier it could not say goodbye, and would hold its namespace for minutes.
-    set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
-    let mut client = client;
-    let accepted = chain.listener.accept().unwrap().0;
-    set_socket_linger(&accepted, Some(Duration::ZERO)).unwrap();
+    let (client, _accepted) = chain.uplink.connect();
+    let mut client = without_goodbye(client);
 
     let pulled = Instant::now();
-    chain.pull();
+    chain.uplink.pull();
     client.write_all(b"are you there?").unwrap();
     let connects = thread::spawn({
-        let (host, server) = (chain.host.handle(), chain.server);
+        let (host, server) = (chain.uplink.host.handle(), chain.uplink.server);
         move || {
             host.enter(|| {
                 for _ in 0..10 {
@@ -63,7 +56,7 @@ fn page_comes_once_for_the_incident_and_resolves() {
         let mut alerts = chain.alertmanager.alerts().into_iter();
         alerts.any(|alert| alert.inhibited && alert.labels["alertname"] == "DropsWhileLinkDown")
     });
-    chain.plug();
+    chain.uplink.plug();
     assert_one_page_that_resolves(&chain);
 }
 
@@ -96,9 +89,9 @@ fn page_for_a_flap(interval: u32, pace: Pace) -> Chain {
     let chain = Chain::start(interval, pace);
     let before = chain.losses();
     let pulled = Instant::now();
-    chain.pull();
+    chain.uplink.pull();
     thread::sleep(Duration::from_millis(50));
-    chain.plug();
+    chain.uplink.plug();
     wait_until("the exporter has heard of it", SOON, || {
         chain.losses() == before + 1.0
     });
