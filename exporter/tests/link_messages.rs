@@ -1,6 +1,9 @@
 //! Real captures of rtnetlink(7), and what is left of them when bytes are wrong.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
+};
 
 use allocation_counter::AllocationInfo;
 use netdrop_exporter::{
@@ -8,7 +11,7 @@ use netdrop_exporter::{
         dump_sync::{DumpSync, Step},
         losses::Loss,
         message::{Admin, Carrier, Content, Link, LinkMessage, Parent, dump_request, messages},
-        table::{Moment, Row, Table},
+        table::{Departure, Event, Moment, Row, Table},
         transitions::Transition,
     },
     devices::{DeviceFilter, IfIndex},
@@ -29,30 +32,35 @@ fn fixture(name: &str) -> Vec<u8> {
     damage::fixture(&format!("netlink/{name}"))
 }
 
-fn apply(table: &mut Table, steps: Vec<Step>) {
+fn apply(table: &mut Table, steps: Vec<Step>) -> Vec<Event> {
     let now = Moment {
         wall: SystemTime::now(),
         monotonic: Instant::now(),
     };
+    let mut events = Vec::new();
     for step in steps {
         match step {
             Step::DumpBegins => table.begin_dump(),
-            Step::Link(message) => drop(table.apply(message, None, now)),
-            Step::DumpEnds { incomplete } => drop(table.end_dump(incomplete)),
+            Step::Link(message) => events.extend(table.apply(message, None, now)),
+            Step::DumpEnds { incomplete } => events.extend(table.end_dump(incomplete, now)),
             Step::Lost(..) => {}
         }
     }
+    events
 }
 
 /// A table and the dump_sync that filled it from the captured dump.
 fn after_the_dump() -> (Table, DumpSync) {
-    let dump = fixture("dump.bin");
-    let (port, seq) = asked(&dump);
-    assert_eq!(seq, 1, "the first request of a dump_sync");
+    after_the_dump_of(&fixture("dump.bin"))
+}
+
+fn after_the_dump_of(dump: &[u8]) -> (Table, DumpSync) {
+    let (port, seq) = asked(dump);
+    assert_eq!(seq, 1, "the first request of a dump sync");
     let mut dump_sync = DumpSync::new(port, Instant::now());
     assert_eq!(dump_sync.request(Instant::now()), Some(1));
     let mut table = Table::new(DeviceFilter::All);
-    apply(&mut table, dump_sync.datagram(&dump, Instant::now()));
+    apply(&mut table, dump_sync.datagram(dump, Instant::now()));
     assert!(dump_sync.is_synchronised());
     (table, dump_sync)
 }
@@ -174,12 +182,52 @@ fn the_story_of_the_captured_changes_is_told() {
         let (_, transitions) = told.iter().rev().find(|(n, _)| *n == name).unwrap();
         Transition::ALL.map(|transition| transitions.get(transition))
     };
-    // Admin down, admin up, carrier down, carrier up.
-    assert_eq!(last("vc"), [1, 1, 1, 2]);
-    assert_eq!(last("ve"), [1, 1, 1, 2], "the same device by another name");
-    // The kernel sets a device down before it deletes it.
-    assert_eq!(last("vd"), [2, 2, 1, 2]);
+    // Admin down, admin up, carrier down, carrier up, removed.
+    assert_eq!(last("vc"), [1, 1, 1, 2, 0]);
+    let same = "the same device by another name";
+    assert_eq!(last("ve"), [1, 1, 1, 2, 0], "{same}");
+    // The kernel closes a device before it deletes it.
+    assert_eq!(last("vd"), [1, 2, 1, 2, 0]);
     assert_eq!(names(&table).len(), 8, "both ends are gone again");
+}
+
+#[test]
+fn a_device_that_goes_is_told_from_one_that_is_set_down() {
+    let capture = fixture("departures.bin");
+    let (mut table, mut dump_sync) = after_the_dump_of(&capture);
+    // The dump is over: what follows in the capture are the notifications.
+    let mut told = BTreeMap::new();
+    for event in apply(&mut table, dump_sync.datagram(&capture, Instant::now())) {
+        if let Event::Changed(change) = event {
+            let (how, admin_downs) = told.entry(change.link.name.to_string()).or_default();
+            *admin_downs += change.happened.get(Transition::AdminDown);
+            *how = change.left.or(*how);
+        }
+    }
+    let told: Vec<_> = told
+        .iter()
+        .map(|(name, told)| (name.as_str(), *told))
+        .collect();
+    let (removed, moved) = (Some(Departure::Removed), Some(Departure::Moved));
+    assert_eq!(
+        told,
+        [
+            ("deleted", (removed, 0)),
+            ("deleted-x", (removed, 0)),
+            ("downed", (removed, 1)),
+            ("downed-long", (removed, 1)),
+            ("downed-long-x", (removed, 0)),
+            ("downed-x", (removed, 0)),
+            ("moved", (moved, 0)),
+            // Its peer's namespace was deleted later, as that of `peerless`.
+            ("moved-x", (removed, 0)),
+            ("peerless", (removed, 0)),
+            ("was-down", (removed, 0)),
+            ("was-down-x", (removed, 0)),
+        ]
+    );
+    assert_eq!(names(&table), ["lo"]);
+    assert_eq!(table.deadline(), None, "nothing is undecided");
 }
 
 #[test]
@@ -290,7 +338,7 @@ proptest! {
     #[test]
     fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for message in messages(&bytes).flatten() {
-            if let Content::Link(LinkMessage::Gone(IfIndex(index))) = message.content {
+            if let Content::Link(LinkMessage::Deleted(IfIndex(index))) = message.content {
                 prop_assert_ne!(index, 0);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use netdrop_exporter::{
@@ -12,6 +12,7 @@ use netdrop_exporter::{
         transitions::{PerTransition, Transition},
     },
     devices::{DeviceFilter, IfIndex},
+    kernel::name::Name,
 };
 use proptest::prelude::*;
 
@@ -19,12 +20,18 @@ use damage::cases;
 
 mod damage;
 
+/// After so long it is decided whether a device that was closed stays.
+const DECIDED: Duration = Duration::from_secs(10);
+
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 #[derive(Clone, Debug)]
 enum Action {
     Create(u32, usize, u32),
     Delete(u32),
+    Move(u32),
+    /// The kernel sets it down by itself, and it stays.
+    Close(u32),
     Rename(u32, usize),
     SetUp(u32),
     SetDown(u32),
@@ -40,6 +47,8 @@ fn arb_action() -> impl Strategy<Value = Action> {
     prop_oneof![
         3 => (index(), name(), count).prop_map(|(i, n, c)| Action::Create(i, n, c)),
         1 => index().prop_map(Action::Delete),
+        1 => index().prop_map(Action::Move),
+        1 => index().prop_map(Action::Close),
         2 => (index(), name()).prop_map(|(i, n)| Action::Rename(i, n)),
         2 => index().prop_map(Action::SetUp),
         2 => index().prop_map(Action::SetDown),
@@ -51,11 +60,53 @@ fn arb_action() -> impl Strategy<Value = Action> {
 #[derive(Default)]
 struct Kernel {
     links: BTreeMap<u32, (Link, PerTransition<u64>)>,
+    /// How often a port of a name was removed.
+    removed: BTreeMap<Name, u64>,
 }
 
 impl Kernel {
     /// Does it if it can be done, and tells.
-    fn act(&mut self, action: &Action) -> Option<LinkMessage> {
+    fn act(&mut self, action: &Action) -> Vec<LinkMessage> {
+        match *action {
+            Action::Delete(index) => {
+                let told = self.close(index);
+                let gone = self.links.remove(&index).map(|(link, _)| {
+                    if is_port(&link) {
+                        *self.removed.entry(link.name).or_default() += 1;
+                    }
+                    LinkMessage::Deleted(IfIndex(index))
+                });
+                told.into_iter().chain(gone).collect()
+            }
+            Action::Move(index) => {
+                let told = self.close(index);
+                let gone = self.links.remove(&index);
+                let gone = gone.map(|_| LinkMessage::Moved(IfIndex(index)));
+                told.into_iter().chain(gone).collect()
+            }
+            Action::Close(index) => {
+                let told = self.close(index);
+                if told.is_some() {
+                    let (_, happened) = self.links.get_mut(&index).expect("it stays");
+                    *happened.get_mut(Transition::AdminDown) += 1;
+                }
+                told.into_iter().collect()
+            }
+            _ => self.change(action).into_iter().collect(),
+        }
+    }
+
+    /// Sets a link down for its own reasons, if it is up.
+    fn close(&mut self, index: u32) -> Option<LinkMessage> {
+        let (link, _) = self.links.get_mut(&index)?;
+        if link.admin == Admin::Down {
+            return None;
+        }
+        set_down(link);
+        Some(LinkMessage::Closed(link.clone()))
+    }
+
+    fn change(&mut self, action: &Action) -> Option<LinkMessage> {
         let name_is_free = |name: usize| {
             let mut links = self.links.values();
             links.all(|(link, _)| link.name != NAMES[name])
@@ -73,7 +124,8 @@ impl Kernel {
                     operstate: OperState(2),
                     carrier_ups: count,
                     carrier_downs: count,
-                    kind: "".into(),
+                    // Some are ports, some are not.
+                    kind: if index % 2 == 0 { "bond" } else { "" }.into(),
                     lower: None,
                     master: None,
                     address: [2, 0, 0, 0, 0, 1].into(),
@@ -81,10 +133,6 @@ impl Kernel {
                 };
                 self.links.insert(index, (link, PerTransition::default()));
                 self.tell(index)
-            }
-            Action::Delete(index) => {
-                self.links.remove(&index)?;
-                Some(LinkMessage::Gone(IfIndex(index)))
             }
             Action::Rename(index, name) => {
                 if !name_is_free(name) {
@@ -104,12 +152,8 @@ impl Kernel {
             Action::SetDown(index) => {
                 let (link, happened) = self.links.get_mut(&index)?;
                 if link.admin == Admin::Up {
-                    link.admin = Admin::Down;
+                    set_down(link);
                     *happened.get_mut(Transition::AdminDown) += 1;
-                    if link.carrier == Carrier::On {
-                        link.carrier = Carrier::Off;
-                        link.carrier_downs = link.carrier_downs.wrapping_add(1);
-                    }
                 }
                 self.tell(index)
             }
@@ -120,6 +164,7 @@ impl Kernel {
                 }
                 self.tell(index)
             }
+            Action::Delete(_) | Action::Move(_) | Action::Close(_) => None,
         }
     }
 
@@ -133,13 +178,25 @@ impl Kernel {
         for (link, _) in self.links.values() {
             table.apply(LinkMessage::Present(link.clone()), None, now());
         }
-        table.end_dump(false);
+        table.end_dump(false, now());
     }
 
     fn by_name(&self) -> Vec<&(Link, PerTransition<u64>)> {
         let mut links: Vec<_> = self.links.values().collect();
         links.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         links
+    }
+}
+
+fn is_port(link: &Link) -> bool {
+    link.kind == "bond"
+}
+
+fn set_down(link: &mut Link) {
+    link.admin = Admin::Down;
+    if link.carrier == Carrier::On {
+        link.carrier = Carrier::Off;
+        link.carrier_downs = link.carrier_downs.wrapping_add(1);
     }
 }
 
@@ -180,17 +237,29 @@ proptest! {
         let mut kernel = Kernel::default();
         let mut table = Table::new(DeviceFilter::All);
         for action in &actions {
-            if let Some(message) = kernel.act(action) {
+            for message in kernel.act(action) {
                 table.apply(message, None, now());
             }
+            table.expire(Instant::now() + DECIDED);
             let rows = table.rows();
             let links = kernel.by_name();
             prop_assert_eq!(rows.len(), links.len());
-            for (row, (link, happened)) in rows.iter().zip(links) {
+            let removed = |name| kernel.removed.get(name).copied().unwrap_or(0);
+            for (row, (link, happened)) in rows.iter().zip(&links) {
                 prop_assert_eq!(&row.link, link);
-                prop_assert_eq!(&row.transitions, happened);
+                let mut happened = *happened;
+                if is_port(link) {
+                    *happened.get_mut(Transition::Removed) = removed(&link.name);
+                }
+                prop_assert_eq!(row.transitions, happened);
                 prop_assert!(times_fit(row));
             }
+            // Each removal is served once: of its port if there is one again, else by itself.
+            let mut gone = kernel.removed.clone();
+            gone.retain(|name, _| !links.iter().any(|(l, _)| is_port(l) && l.name == *name));
+            let served = table.removed().into_iter();
+            let served: BTreeMap<_, _> = served.map(|gone| (gone.name, gone.times)).collect();
+            prop_assert_eq!(served, gone);
         }
     }
 
@@ -201,12 +270,14 @@ proptest! {
     ) {
         let mut kernel = Kernel::default();
         let mut table = Table::new(DeviceFilter::All);
-        let mut served = (table.version(), table.rows());
+        let mut served = (table.version(), table.rows(), table.removed());
         for (at, (action, is_lost)) in actions.iter().enumerate() {
-            let message = kernel.act(action).filter(|_| !is_lost);
-            if let Some(message) = message {
-                table.apply(message, None, now());
+            for message in kernel.act(action) {
+                if !is_lost {
+                    table.apply(message, None, now());
+                }
             }
+            table.expire(Instant::now() + DECIDED);
             if dumps.contains(&at) {
                 kernel.dump(&mut table);
             }
@@ -214,8 +285,9 @@ proptest! {
             let rows = table.rows();
             prop_assert!(rows.is_sorted_by(|a, b| a.link.name < b.link.name));
             // What was encoded for a version is served as long as that stays.
-            prop_assert!(rows == served.1 || table.version() > served.0);
-            served = (table.version(), rows);
+            let same = (rows == served.1) && (table.removed() == served.2);
+            prop_assert!(same || table.version() > served.0);
+            served = (table.version(), rows, table.removed());
         }
         kernel.dump(&mut table);
         let rows = table.rows();
@@ -240,9 +312,10 @@ proptest! {
         kernel.act(&Action::SetUp(1));
         kernel.dump(&mut table);
         for (times, is_lost) in flaps {
-            let message = kernel.act(&Action::Flap(1, times));
-            if let Some(message) = message.filter(|_| !is_lost) {
-                table.apply(message, None, now());
+            for message in kernel.act(&Action::Flap(1, times)) {
+                if !is_lost {
+                    table.apply(message, None, now());
+                }
             }
         }
         kernel.dump(&mut table);

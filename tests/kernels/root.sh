@@ -46,7 +46,7 @@ add_userland() {
     install -m 755 tests/kernels/guest.sh "$root/init"
 }
 
-# The kernel, and those of its modules that have to do with networks; no hardware.
+# The kernel, and those of its modules that have to do with networks; no hardware but virtio.
 add_kernel() {
     local suite=$1 image=$2 parts package modules release part
     # Newer images are empty and need packages with the kernel and its modules; older ones have both.
@@ -58,7 +58,8 @@ add_kernel() {
     cp "$(find "$scratch" -name 'vmlinuz*')" "$directory/kernel"
     modules=$(find "$scratch" -path '*/lib/modules/*/kernel' -prune -printf '%h\n')
     release=$(basename "$modules")
-    for part in kernel/net kernel/drivers/net kernel/lib kernel/crypto kernel/arch; do
+    for part in kernel/net kernel/drivers/net kernel/drivers/virtio kernel/lib kernel/crypto kernel/arch; do
+        [ -d "$modules/$part" ] || continue
         mkdir -p "$root/lib/modules/$release/$part"
         cp -r "$modules/$part/." "$root/lib/modules/$release/$part/"
     done

@@ -133,13 +133,14 @@ boot() {
     echo "$name ($(release "$console")): $(checked "$console") checks passed in $((SECONDS - begin)) s; $(features "$console")"
 }
 
-# emulate NAME ARCHITECTURE: runs its machine; the console is then in a file.
+# emulate NAME ARCHITECTURE: runs its machine, which has a network card; the console is then in a file.
 emulate() {
     local machine=(qemu-system-x86_64 -append "console=ttyS0 $options") console=$work/$1/console
     if [ "$2" = arm64 ]; then
         machine=(qemu-system-aarch64 -M virt -cpu cortex-a72 -append "console=ttyAMA0 $options")
     fi
     timeout --kill-after=5 $seconds "${machine[@]}" -accel tcg,thread=multi -smp 2 -m 1G -nodefaults -display none -no-reboot \
+        -netdev user,id=wire,restrict=on,ipv6=off -device virtio-net-pci,netdev=wire \
         -serial "file:$console" -kernel "$work/$1/kernel" -initrd "$work/$1/initrd" </dev/null || true
     sed -i 's/\r$//' "$console"
 }

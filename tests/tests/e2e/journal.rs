@@ -79,3 +79,52 @@ fn a_switch_that_dies_does_not_fill_the_journal_and_what_was_held_back_is_said()
         assert_eq!(links::transitions(&metrics, port).carrier_down, 1);
     }
 }
+
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn a_link_that_goes_is_told_from_one_that_is_set_down() {
+    let _room = Room::enter();
+    let (host, switch) = (Namespace::new(), Namespace::new());
+    let stories = [
+        ("deleted", "link del deleted", "removed"),
+        (
+            "moved",
+            "link set moved netns ",
+            "moved to another network namespace",
+        ),
+        (
+            "downed",
+            "link set downed down\nlink del downed",
+            "admin down, removed",
+        ),
+        ("peerless", "", "removed"),
+    ];
+    for (name, ..) in stories {
+        let peer = format!("{name}-x");
+        let veth = ["link", "add", name, "type", "veth", "peer", "name", &peer];
+        host.ip(&[&veth[..], &["netns", switch.name()]].concat());
+        host.ip(&["link", "set", name, "up"]);
+        switch.ip(&["link", "set", &peer, "up"]);
+        host.wait_for_carrier(name);
+    }
+    let exporter = with_virtual_links().namespace(&host).start();
+    let away = Namespace::new();
+    for (name, story, _) in stories {
+        let netns = if name == "moved" { away.name() } else { "" };
+        host.ip_batch(&format!("{story}{netns}\n"));
+    }
+    drop(switch);
+
+    let unknown = " (driver veth, speed unknown)";
+    let told = |name: &str| {
+        let log = exporter.log();
+        let about = format!("{name}: ");
+        let lines = log.lines().filter_map(|line| line.split_once(&about));
+        let lines: Vec<_> = lines.map(|(_, text)| text.replace(unknown, "")).collect();
+        lines.join(", ")
+    };
+    for (name, _, expected) in stories {
+        wait_until("it has gone", SOON, || told(name).ends_with(expected));
+        assert_eq!(told(name), expected, "{name}");
+    }
+}

@@ -11,7 +11,8 @@ use super::{
     losses::Loss,
     message::{Admin, Carrier},
     sysfs::is_physical,
-    table::Row,
+    table::{Removed, Row},
+    transitions::Transition,
 };
 use crate::{
     kernel::name::Name,
@@ -23,13 +24,13 @@ pub(super) fn append_states(rows: &[Row], families: &mut Vec<MetricFamily>) {
     families.extend([info(rows), admin_up(rows), carrier(rows), operstate(rows)]);
 }
 
-/// Appends what has happened to all links so far.
-pub(super) fn append_counts(rows: &[Row], families: &mut Vec<MetricFamily>) {
+/// Appends what has happened to all links so far, and to those that were removed lately.
+pub(super) fn append_counts(rows: &[Row], removed: &[Removed], families: &mut Vec<MetricFamily>) {
     families.extend([
         carrier_ups(rows),
         carrier_downs(rows),
-        transitions(rows),
-        last_transition(rows),
+        transitions(rows, removed),
+        last_transition(rows, removed),
     ]);
 }
 
@@ -129,37 +130,41 @@ fn carrier_downs(rows: &[Row]) -> MetricFamily {
     )
 }
 
-fn transitions(rows: &[Row]) -> MetricFamily {
+fn transitions(rows: &[Row], removed: &[Removed]) -> MetricFamily {
+    let of_rows = rows.iter().flat_map(|row| {
+        let transitions = row.transitions.iter().filter(|&(t, _)| row.has(t));
+        transitions.map(|(transition, times)| of(&row.link.name, transition, times as f64))
+    });
+    let gone = removed.iter();
+    let gone = gone.map(|gone| of(&gone.name, Transition::Removed, gone.times as f64));
     counter(
         "netdrop_link_transitions_total",
         "What happened to the link since the exporter knows it; carrier_down is a loss while it was \
          set up.",
-        rows.iter().flat_map(|row| {
-            row.transitions.iter().map(|(transition, times)| {
-                let labels = [
-                    ("device", &*row.link.name.label()),
-                    ("transition", transition.label()),
-                ];
-                sample(&labels, times as f64)
-            })
-        }),
+        of_rows.chain(gone),
     )
 }
 
-fn last_transition(rows: &[Row]) -> MetricFamily {
+fn last_transition(rows: &[Row], removed: &[Removed]) -> MetricFamily {
+    let of_rows = rows.iter().flat_map(|row| {
+        let last = row.last.iter();
+        last.filter_map(|(transition, at)| Some(of(&row.link.name, transition, seconds(at?))))
+    });
+    let gone = removed.iter();
+    let gone = gone.map(|gone| of(&gone.name, Transition::Removed, seconds(gone.last)));
     gauge(
         "netdrop_link_last_transition_timestamp_seconds",
         "When it happened last, in seconds since 1970.",
-        rows.iter().flat_map(|row| {
-            row.last.iter().filter_map(|(transition, at)| {
-                let labels = [
-                    ("device", &*row.link.name.label()),
-                    ("transition", transition.label()),
-                ];
-                Some(sample(&labels, seconds(at?)))
-            })
-        }),
+        of_rows.chain(gone),
     )
+}
+
+fn of(device: &Name, transition: Transition, value: f64) -> Metric {
+    let labels = [
+        ("device", &*device.label()),
+        ("transition", transition.label()),
+    ];
+    sample(&labels, value)
 }
 
 fn per_device(rows: &[Row], value: impl Fn(&Row) -> f64) -> impl Iterator<Item = Metric> {
@@ -191,7 +196,7 @@ mod tests {
             message::{Link, OperState},
             sysfs::{Facts, Role},
             testing::link,
-            transitions::{PerTransition, Transition},
+            transitions::PerTransition,
         },
         metrics::testing::assert_golden,
     };
@@ -236,7 +241,12 @@ mod tests {
         let mut families = Vec::new();
         let rows = [port, container];
         append_states(&rows, &mut families);
-        append_counts(&rows, &mut families);
+        let removed = Removed {
+            name: "eth1".into(),
+            times: 2,
+            last: UNIX_EPOCH + Duration::from_secs(1_700_000_100),
+        };
+        append_counts(&rows, &[removed], &mut families);
         append_losses(|loss| 1 + loss as u64, 7, &mut families);
         assert_golden("links", families);
     }

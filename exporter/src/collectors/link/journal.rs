@@ -12,7 +12,7 @@ use log::Level;
 use super::{
     message::Carrier,
     sysfs::is_physical,
-    table::Change,
+    table::{Change, Departure},
     transitions::{Transition, works},
 };
 use crate::{collectors::DroppedWhileDown, devices::IfIndex, kernel::name::Name};
@@ -61,7 +61,11 @@ impl Journal {
             if times == 0 || !log::log_enabled!(level) || !throttle.admits(now) {
                 continue;
             }
-            let mut line = line(change, transition, times, speed);
+            let mut line = line(
+                change,
+                &what(transition, times),
+                speed_of(transition, change, speed),
+            );
             if ends_an_outage(change, transition) {
                 let so_far = self.dropped.as_ref().and_then(|ask| ask(&change.link.name));
                 let dropped = so_far.map(|so_far| {
@@ -71,6 +75,16 @@ impl Journal {
                 line.push_str(&cost(change.outage, dropped));
             }
             log::log!(level, "{line}");
+        }
+        if let Some(how) = change.left {
+            let level = match (physical, how) {
+                (false, _) => Level::Debug,
+                (true, Departure::Removed) => Level::Warn,
+                (true, Departure::Moved | Departure::Missing) => Level::Info,
+            };
+            if log::log_enabled!(level) && throttle.admits(now) {
+                log::log!(level, "{}", line(change, left(how), change.speed));
+            }
         }
     }
 
@@ -105,12 +119,12 @@ impl Journal {
 fn level(transition: Transition, physical: bool) -> Level {
     match (physical, transition) {
         (false, _) => Level::Debug,
-        (true, Transition::CarrierDown) => Level::Warn,
-        (true, _) => Level::Info,
+        (true, Transition::CarrierDown | Transition::Removed) => Level::Warn,
+        (true, Transition::AdminDown | Transition::AdminUp | Transition::CarrierUp) => Level::Info,
     }
 }
 
-/// The transitions in the order in which they must have happened.
+/// The transitions in the order in which they must have happened; how it went is told last.
 fn order(change: &Change) -> &'static [Transition; 4] {
     use Transition::{AdminDown, AdminUp, CarrierDown, CarrierUp};
     match change.link.carrier {
@@ -124,13 +138,13 @@ fn ends_an_outage(change: &Change, transition: Transition) -> bool {
     let last = match transition {
         Transition::CarrierUp => true,
         Transition::AdminUp => change.happened.get(Transition::CarrierUp) == 0,
-        Transition::AdminDown | Transition::CarrierDown => false,
+        Transition::AdminDown | Transition::CarrierDown | Transition::Removed => false,
     };
     last && works(&change.link)
 }
 
 /// `eth0: carrier down (driver virtio_net, 1000 Mbit/s)`
-fn line(change: &Change, transition: Transition, times: u32, speed: Option<u32>) -> String {
+fn line(change: &Change, what: &str, speed: Option<u32>) -> String {
     let name = &change.link.name;
     let driver = change.facts.as_ref().map(|facts| &facts.driver);
     let driver = [driver, Some(&change.link.kind)]
@@ -138,27 +152,36 @@ fn line(change: &Change, transition: Transition, times: u32, speed: Option<u32>)
         .flatten()
         .find(|name| !name.is_empty())
         .map_or_else(|| "unknown".to_owned(), Name::to_string);
-    let what = match transition {
-        Transition::AdminDown => "admin down",
-        Transition::AdminUp => "admin up",
-        Transition::CarrierDown => "carrier down",
-        Transition::CarrierUp => "carrier up",
-    };
-    let times = if times > 1 {
-        format!(" {times} times")
-    } else {
-        String::new()
-    };
-    // A link that is down has no speed; it is asked what it had.
-    let speed = match transition {
-        Transition::CarrierUp => speed,
-        _ => change.speed,
-    };
     let speed = speed.map_or_else(
         || "speed unknown".to_owned(),
         |speed| format!("{speed} Mbit/s"),
     );
-    format!("{name}: {what}{times} (driver {driver}, {speed})")
+    format!("{name}: {what} (driver {driver}, {speed})")
+}
+
+fn what(transition: Transition, times: u32) -> String {
+    let what = transition.label().replace('_', " ");
+    if times > 1 {
+        format!("{what} {times} times")
+    } else {
+        what
+    }
+}
+
+fn left(how: Departure) -> &'static str {
+    match how {
+        Departure::Removed => "removed",
+        Departure::Moved => "moved to another network namespace",
+        Departure::Missing => "gone while notifications were lost",
+    }
+}
+
+/// A link that is down has no speed; it is asked what it had.
+fn speed_of(transition: Transition, change: &Change, now: Option<u32>) -> Option<u32> {
+    match transition {
+        Transition::CarrierUp => now,
+        _ => change.speed,
+    }
 }
 
 /// `, after 3.200 s, 8 packets dropped`
@@ -231,6 +254,7 @@ mod tests {
                 role: Role::Port,
             }),
             speed: Some(1000),
+            left: None,
             outage,
         }
     }
@@ -246,14 +270,18 @@ mod tests {
         };
         let change = change(&up, down, None);
         assert_eq!(
-            line(&change, Transition::CarrierDown, 3, None),
+            line(&change, &what(Transition::CarrierDown, 3), change.speed),
             "eth0: carrier down 3 times (driver virtio_net, 1000 Mbit/s)"
         );
         assert_eq!(
-            line(&change, Transition::CarrierUp, 1, None),
+            line(&change, &what(Transition::CarrierUp, 1), None),
             "eth0: carrier up (driver virtio_net, speed unknown)"
         );
         assert_eq!(order(&change)[2], Transition::CarrierDown);
+        assert_eq!(
+            line(&change, left(Departure::Removed), change.speed),
+            "eth0: removed (driver virtio_net, 1000 Mbit/s)"
+        );
     }
 
     #[test]

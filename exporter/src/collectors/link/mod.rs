@@ -126,12 +126,15 @@ impl Collector for LinkCollector {
     fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
         let shared = &self.shared;
         let outage = shared.outage();
-        let rows = shared.table().rows();
+        let (rows, removed) = {
+            let table = shared.table();
+            (table.rows(), table.removed())
+        };
         // What was so when the kernel was last heard may not be so now.
         if outage.is_none() {
             families::append_states(&rows, families);
         }
-        families::append_counts(&rows, families);
+        families::append_counts(&rows, &removed, families);
         let resyncs = shared.resyncs.load(Ordering::Relaxed);
         families::append_losses(|loss| shared.losses.get(loss), resyncs, families);
         if let Some(why) = outage {

@@ -88,13 +88,21 @@ impl Monitor {
         if dump_sync.is_outdated(now) && self.shared.outage().is_none() {
             self.outage_begins("notifications were lost, and no dump makes that good".to_owned());
         }
-        let deadlines = [dump_sync.deadline(now), self.journal.deadline()];
+        let mut deadlines = [dump_sync.deadline(now), self.journal.deadline(), None];
+        if dump_sync.is_synchronised() {
+            deadlines[2] = self.shared.table().deadline();
+        }
         let deadline = deadlines.into_iter().flatten().min();
         if self.wait(socket, deadline)? == Turn::Stop {
             return Ok(Turn::Stop);
         }
         let mut news = News::default();
         let read = self.read(socket, dump_sync, &mut news);
+        // What would decide otherwise may still be unread, or lost.
+        if matches!(read, Ok(Read::All)) && dump_sync.is_synchronised() {
+            let events = self.shared.table().expire(Instant::now());
+            self.note(events, &mut news);
+        }
         // Also what was read before an error.
         self.read_speeds(&mut news);
         self.write_log(&news.changes);
@@ -108,12 +116,12 @@ impl Monitor {
         socket: &mut LinkSocket,
         dump_sync: &mut DumpSync,
         news: &mut News,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Read> {
         for _ in 0..BATCH {
             match socket.receive()? {
                 Received::Nothing => {
                     dump_sync.drained();
-                    break;
+                    return Ok(Read::All);
                 }
                 Received::Lost(loss) => {
                     self.shared.losses.count(loss);
@@ -126,12 +134,12 @@ impl Monitor {
                 }
             }
         }
-        Ok(())
+        Ok(Read::Some)
     }
 
     fn wait(&self, socket: &LinkSocket, deadline: Option<Instant>) -> anyhow::Result<Turn> {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        // A deadline is less than a minute away, which fits.
+        // A deadline is at most an hour away, which fits.
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         let mut fds = [
             PollFd::new(socket, PollFlags::IN),
@@ -153,7 +161,7 @@ impl Monitor {
                 self.note(events, news);
             }
             Step::DumpEnds { incomplete } => {
-                let events = self.shared.table().end_dump(incomplete);
+                let events = self.shared.table().end_dump(incomplete, moment());
                 self.note(events, news);
                 if !incomplete {
                     self.table_is_complete();
@@ -169,7 +177,7 @@ impl Monitor {
     /// Only this thread changes the table, so facts can be read before it is locked for good.
     fn apply(&mut self, message: LinkMessage, news: &mut News) -> Vec<Event> {
         let mut facts = None;
-        if let LinkMessage::Present(link) = &message
+        if let LinkMessage::Present(link) | LinkMessage::Closed(link) = &message
             && self.shared.table().lacks_facts(link)
         {
             facts = self.sysfs.facts(link);
@@ -177,11 +185,7 @@ impl Monitor {
                 news.speeds_wanted.insert(link.index);
             }
         }
-        let now = Moment {
-            wall: SystemTime::now(),
-            monotonic: Instant::now(),
-        };
-        self.shared.table().apply(message, facts, now)
+        self.shared.table().apply(message, facts, moment())
     }
 
     fn note(&mut self, events: Vec<Event>, news: &mut News) {
@@ -264,10 +268,23 @@ impl Monitor {
     }
 }
 
+fn moment() -> Moment {
+    Moment {
+        wall: SystemTime::now(),
+        monotonic: Instant::now(),
+    }
+}
+
 #[derive(PartialEq, Eq)]
 enum Turn {
     Again,
     Stop,
+}
+
+/// How much of what there is was read.
+enum Read {
+    All,
+    Some,
 }
 
 /// What a batch of messages brought.

@@ -16,15 +16,18 @@ pub enum Transition {
     CarrierDown,
     /// It got a carrier.
     CarrierUp,
+    /// It was removed.
+    Removed,
 }
 
 impl Transition {
     /// All, sorted by label.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::AdminDown,
         Self::AdminUp,
         Self::CarrierDown,
         Self::CarrierUp,
+        Self::Removed,
     ];
 
     /// The value of the label `transition`.
@@ -34,6 +37,7 @@ impl Transition {
             Self::AdminUp => "admin_up",
             Self::CarrierDown => "carrier_down",
             Self::CarrierUp => "carrier_up",
+            Self::Removed => "removed",
         }
     }
 }
@@ -105,9 +109,9 @@ mod tests {
     use super::*;
     use crate::collectors::link::testing::link;
 
-    /// (admin down, admin up, carrier down, carrier up) from `before` to `after`, each given as
+    /// (admin down, admin up, carrier down, carrier up, removed) from `before` to `after`, each given as
     /// (admin, carrier ups, carrier downs).
-    fn happened(before: (Admin, u32, u32), after: (Admin, u32, u32)) -> [u32; 4] {
+    fn happened(before: (Admin, u32, u32), after: (Admin, u32, u32)) -> [u32; 5] {
         let state = |(admin, ups, downs)| Link {
             admin,
             carrier_ups: ups,
@@ -119,30 +123,33 @@ mod tests {
 
     #[test]
     fn carrier_loss_while_admin_up_is_carrier_down() {
-        assert_eq!(happened((Admin::Up, 5, 5), (Admin::Up, 5, 6)), [0, 0, 1, 0]);
+        assert_eq!(
+            happened((Admin::Up, 5, 5), (Admin::Up, 5, 6)),
+            [0, 0, 1, 0, 0]
+        );
     }
 
     #[test]
     fn flaps_that_were_folded_are_all_counted() {
         assert_eq!(
             happened((Admin::Up, 5, 5), (Admin::Up, 305, 305)),
-            [0, 0, 300, 300]
+            [0, 0, 300, 300, 0]
         );
     }
 
     #[test]
     fn an_admin_down_takes_one_carrier_loss_at_most() {
         let up = (Admin::Up, 5, 5);
-        assert_eq!(happened(up, (Admin::Down, 5, 5)), [1, 0, 0, 0]);
-        assert_eq!(happened(up, (Admin::Down, 5, 6)), [1, 0, 0, 0]);
-        assert_eq!(happened(up, (Admin::Down, 6, 8)), [1, 0, 2, 1]);
+        assert_eq!(happened(up, (Admin::Down, 5, 5)), [1, 0, 0, 0, 0]);
+        assert_eq!(happened(up, (Admin::Down, 5, 6)), [1, 0, 0, 0, 0]);
+        assert_eq!(happened(up, (Admin::Down, 6, 8)), [1, 0, 2, 1, 0]);
     }
 
     #[test]
     fn nothing_is_carrier_loss_while_admin_down() {
         let down = (Admin::Down, 5, 5);
-        assert_eq!(happened(down, (Admin::Down, 6, 7)), [0, 0, 0, 1]);
-        assert_eq!(happened(down, (Admin::Up, 6, 7)), [0, 1, 0, 1]);
+        assert_eq!(happened(down, (Admin::Down, 6, 7)), [0, 0, 0, 1, 0]);
+        assert_eq!(happened(down, (Admin::Up, 6, 7)), [0, 1, 0, 1, 0]);
     }
 
     #[test]
@@ -150,7 +157,7 @@ mod tests {
         let max = u32::MAX;
         assert_eq!(
             happened((Admin::Up, max, max - 1), (Admin::Up, 1, 2)),
-            [0, 0, 4, 2]
+            [0, 0, 4, 2, 0]
         );
         let link = |ups| Link {
             carrier_ups: ups,

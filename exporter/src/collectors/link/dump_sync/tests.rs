@@ -30,7 +30,7 @@ fn asked(now: Instant) -> DumpSync {
 }
 
 fn gone() -> Step {
-    Step::Link(LinkMessage::Gone(IfIndex(2)))
+    Step::Link(LinkMessage::Deleted(IfIndex(2)))
 }
 
 #[test]

@@ -75,7 +75,15 @@ pub(super) fn present(payload: &[u8]) -> Result<Content, Malformed> {
     if lower_is_elsewhere {
         link.lower = None;
     }
-    Ok(Content::Link(LinkMessage::Present(link)))
+    // `dev_close` says so whatever IFF_RUNNING was; after `ip link set down` there is IFF_UP and what
+    // else was changed by flags, of which IFF_RUNNING is none (`dev_close_many`, `__dev_change_flags`
+    // in `net/core/dev.c`).
+    let closed = link.admin == Admin::Down && *info.ifi_change() == Iff::UP | Iff::RUNNING;
+    Ok(Content::Link(if closed {
+        LinkMessage::Closed(link)
+    } else {
+        LinkMessage::Present(link)
+    }))
 }
 
 /// What an RTM_DELLINK says.
@@ -85,7 +93,14 @@ pub(super) fn gone(payload: &[u8]) -> Result<Content, Malformed> {
         return Ok(Content::Other);
     }
     let index = index(*info.ifi_index())?;
-    Ok(Content::Link(LinkMessage::Gone(index)))
+    let mut attributes = info.rtattrs().iter();
+    // Always there where a device moves (`dev_change_net_namespace` in `net/core/dev.c`).
+    let moved = attributes.any(|attribute| *attribute.rta_type() == Ifla::NewNetnsid);
+    Ok(Content::Link(if moved {
+        LinkMessage::Moved(index)
+    } else {
+        LinkMessage::Deleted(index)
+    }))
 }
 
 /// Bridges tell in the same group of ports that come and go, with AF_BRIDGE

@@ -40,8 +40,13 @@ const DONE: u16 = 3;
 pub enum LinkMessage {
     /// It exists, and this is its whole state.
     Present(Link),
-    /// It was deleted, or moved to another namespace.
-    Gone(IfIndex),
+    /// The same, and the kernel itself has just set it down: because it is about to be deleted or
+    /// moved, or because its driver, its bond or the device below asked for that.
+    Closed(Link),
+    /// It was deleted.
+    Deleted(IfIndex),
+    /// It was moved to another network namespace.
+    Moved(IfIndex),
 }
 
 /// Everything that netlink says about a link and that we serve, or know it again by.

@@ -6,6 +6,10 @@
 //! was deleted, or moved to another namespace, and comes back.
 //!
 //! What happened before a device was first seen is not known, so it is not counted.
+//!
+//! **A device that goes** is closed first. Whether the kernel did that because it removes or moves
+//! the device, or the device's driver, bond or lower device did it and the device stays, is known
+//! only from what follows; so it is an admin down if nothing follows for [`REMOVAL_WAIT`].
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -13,14 +17,28 @@ use std::{
 };
 
 use super::{
-    message::{Link, LinkMessage},
+    message::{Admin, Link, LinkMessage},
     sysfs::Facts,
-    transitions::{PerTransition, between, is_same_device, works},
+    transitions::{PerTransition, Transition, is_same_device},
 };
 use crate::{
     devices::{DeviceFilter, IfIndex},
     kernel::name::Name,
 };
+
+mod device;
+mod removals;
+mod rows;
+
+use device::Device;
+use removals::Removals;
+pub use removals::Removed;
+pub use rows::Row;
+
+/// How long the kernel may take to remove a device that it has closed. It does both under one RTNL
+/// lock, in milliseconds; but a driver may close its device, shut the card down and only then remove
+/// it, and with a bond go thousands of VLANs that sit on it.
+const REMOVAL_WAIT: Duration = Duration::from_secs(5);
 
 /// When something happened, by both clocks: one to tell, one to measure with.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +71,21 @@ pub struct Change {
     pub speed: Option<u32>,
     /// How often each transition happened.
     pub happened: PerTransition<u32>,
+    /// How it went, if it did.
+    pub left: Option<Departure>,
     /// How long it could not carry packets, if it can again.
     pub outage: Option<Duration>,
+}
+
+/// How a device went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It was removed: the card, its driver, or by a command.
+    Removed,
+    /// It is in another network namespace.
+    Moved,
+    /// One of the two, and the message that said which was lost.
+    Missing,
 }
 
 /// All links of the namespace.
@@ -67,36 +98,10 @@ pub struct Table {
     names: BTreeMap<Name, IfIndex>,
     /// The devices that were heard of since a dump began.
     dump: Option<HashSet<IfIndex>>,
+    /// Devices that the kernel has closed, and when: to be removed, or for another reason.
+    closed: BTreeMap<IfIndex, Moment>,
+    removals: Removals,
     version: u64,
-}
-
-#[derive(Debug)]
-struct Device {
-    link: Link,
-    facts: Option<Facts>,
-    speed: Option<u32>,
-    shown: bool,
-    transitions: PerTransition<u64>,
-    last: PerTransition<Option<SystemTime>>,
-    /// Since when it cannot carry packets, if it ever could.
-    down_since: Option<Instant>,
-}
-
-/// What is served of one link.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// The state, with the device's name.
-    pub link: Link,
-    /// What sysfs says; nothing where it does not show the device.
-    pub facts: Option<Facts>,
-    /// The name of [`Link::lower`].
-    pub lower: Option<Name>,
-    /// The name of [`Link::master`].
-    pub master: Option<Name>,
-    /// How often each happened since the device is known.
-    pub transitions: PerTransition<u64>,
-    /// When each happened last.
-    pub last: PerTransition<Option<SystemTime>>,
 }
 
 impl Table {
@@ -107,11 +112,13 @@ impl Table {
             devices: HashMap::new(),
             names: BTreeMap::new(),
             dump: None,
+            closed: BTreeMap::new(),
+            removals: Removals::default(),
             version: 0,
         }
     }
 
-    /// Grows with every change of [`Table::rows`], and at times without one.
+    /// Grows with every change of [`Table::rows`] and [`Table::removed`], and at times without one.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -126,10 +133,31 @@ impl Table {
     pub fn apply(&mut self, message: LinkMessage, facts: Option<Facts>, now: Moment) -> Vec<Event> {
         let mut events = Vec::new();
         match message {
-            LinkMessage::Gone(index) => events.extend(self.remove(index)),
-            LinkMessage::Present(link) => self.update(link, facts, now, &mut events),
+            LinkMessage::Present(link) => self.update(link, false, facts, now, &mut events),
+            LinkMessage::Closed(link) => self.update(link, true, facts, now, &mut events),
+            LinkMessage::Deleted(index) => self.remove(index, Departure::Removed, now, &mut events),
+            LinkMessage::Moved(index) => self.remove(index, Departure::Moved, now, &mut events),
         }
         events
+    }
+
+    /// When [`Table::expire`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        let closed = self.closed.values().map(|at| at.monotonic + REMOVAL_WAIT);
+        closed.chain(self.removals.deadline()).min()
+    }
+
+    /// Decides on devices that were closed and not removed, and forgets old removals. Not to be
+    /// called while messages are missing: that of a removal may be one of them.
+    pub fn expire(&mut self, now: Instant) -> Vec<Event> {
+        let is_due = |at: &Moment| now.saturating_duration_since(at.monotonic) >= REMOVAL_WAIT;
+        let due = self.closed.iter().filter(|(_, at)| is_due(at));
+        let due: Vec<IfIndex> = due.map(|(&index, _)| index).collect();
+        if self.removals.expire(now) {
+            self.version += 1;
+        }
+        let settled = due.into_iter().filter_map(|index| self.settle(index));
+        settled.collect()
     }
 
     /// A dump begins: each device is heard of from here on, or has gone.
@@ -138,21 +166,17 @@ impl Table {
     }
 
     /// The dump has ended. Devices that were not in it have gone, unless it is `incomplete`.
-    pub fn end_dump(&mut self, incomplete: bool) -> Vec<Event> {
-        let Some(heard_of) = self.dump.take() else {
-            return Vec::new();
-        };
-        if incomplete {
-            return Vec::new();
+    pub fn end_dump(&mut self, incomplete: bool, now: Moment) -> Vec<Event> {
+        let mut events = Vec::new();
+        let heard_of = self.dump.take().filter(|_| !incomplete);
+        if let Some(heard_of) = heard_of {
+            let all = self.devices.keys();
+            let gone: Vec<_> = all.filter(|&i| !heard_of.contains(i)).copied().collect();
+            for index in gone {
+                self.remove(index, Departure::Missing, now, &mut events);
+            }
         }
-        let gone = self
-            .devices
-            .keys()
-            .filter(|index| !heard_of.contains(index));
-        let gone: Vec<IfIndex> = gone.copied().collect();
-        gone.into_iter()
-            .filter_map(|index| self.remove(index))
-            .collect()
+        events
     }
 
     /// What each device is called.
@@ -173,43 +197,14 @@ impl Table {
         }
     }
 
-    /// The links that are shown, sorted by name. Each name is there once.
-    pub fn rows(&self) -> Vec<Row> {
-        let peers = self.veth_peers();
-        let devices = self.names.values().filter_map(|i| self.devices.get(i));
-        devices
-            .filter(|device| device.shown)
-            .map(|device| Row {
-                link: device.link.clone(),
-                facts: device.facts.clone(),
-                lower: self.name(device.link.lower.or_else(|| {
-                    let peer = peers.get(&device.link.index).copied();
-                    peer.filter(|_| is_veth(&device.link))
-                })),
-                master: self.name(device.link.master),
-                transitions: device.transitions,
-                last: device.last,
-            })
-            .collect()
-    }
-
-    /// The ends of veth pairs by their other ends. The kernel announces the end that it makes first
-    /// before there is another, and does not announce it again (`veth_newlink`,
-    /// `drivers/net/veth.c`).
-    fn veth_peers(&self) -> HashMap<IfIndex, IfIndex> {
-        let links = self.devices.values().map(|device| &device.link);
-        links
-            .filter(|link| is_veth(link))
-            .filter_map(|link| Some((link.lower?, link.index)))
-            .collect()
-    }
-
-    fn name(&self, index: Option<IfIndex>) -> Option<Name> {
-        let device = self.devices.get(&index?)?;
-        Some(device.link.name.clone())
-    }
-
-    fn update(&mut self, link: Link, facts: Option<Facts>, now: Moment, events: &mut Vec<Event>) {
+    fn update(
+        &mut self,
+        link: Link,
+        closed: bool,
+        facts: Option<Facts>,
+        now: Moment,
+        events: &mut Vec<Event>,
+    ) {
         let index = link.index;
         if let Some(heard_of) = &mut self.dump {
             heard_of.insert(index);
@@ -219,107 +214,100 @@ impl Table {
             .get(&index)
             .is_some_and(|device| !is_same_device(&device.link, &link))
         {
-            events.extend(self.remove(index));
+            self.remove(index, Departure::Missing, now, events);
+        }
+        if link.admin == Admin::Up {
+            // Whatever closed it did not remove it.
+            events.extend(self.settle(index));
         }
         let known = self.devices.get(&index).map(|device| &device.link);
         if known != Some(&link) || facts.is_some() {
             self.version += 1;
         }
-        if self.claim_name(&link) {
+        let name = link.name.clone();
+        if self.claim_name(&link, now) {
             self.version += 1;
-            events.push(Event::Named(index, link.name.clone()));
+            events.push(Event::Named(index, name.clone()));
         }
         match self.devices.get_mut(&index) {
             Some(device) => {
-                let renamed = device.link.name != link.name;
-                if renamed {
-                    device.shown = self.filter.shows(&link.name);
+                if device.link.name != name {
+                    device.shown = self.filter.shows(&name);
                 }
                 if facts.is_some() {
                     device.facts = facts;
                 }
-                let change = device.change(link, now);
+                let undecided = closed && device.closes(&link);
+                if undecided {
+                    self.closed.insert(index, now);
+                }
+                let change = device.change(link, undecided, now);
                 events.extend(change.map(Event::Changed));
             }
             None => {
-                let shown = self.filter.shows(&link.name);
+                let shown = self.filter.shows(&name);
                 self.devices.insert(index, Device::new(link, facts, shown));
             }
         }
+        self.observe_removals(&name, now);
+    }
+
+    /// A device that was closed is still here: somebody set it down.
+    fn settle(&mut self, index: IfIndex) -> Option<Event> {
+        let at = self.closed.remove(&index)?;
+        self.version += 1;
+        let mut happened = PerTransition::default();
+        *happened.get_mut(Transition::AdminDown) = 1;
+        let change = self.devices.get_mut(&index)?.count(happened, at.wall);
+        change.map(Event::Changed)
     }
 
     /// Gives the name of the message to its device, and returns whether that is news.
-    fn claim_name(&mut self, link: &Link) -> bool {
+    fn claim_name(&mut self, link: &Link, now: Moment) -> bool {
         if self.names.get(&link.name) == Some(&link.index) {
             return false;
         }
-        self.release_name(link.index);
+        self.release_name(link.index, now);
         self.names.insert(link.name.clone(), link.index);
         true
     }
 
-    fn release_name(&mut self, index: IfIndex) {
-        if let Some(device) = self.devices.get(&index)
-            && self.names.get(&device.link.name) == Some(&index)
-        {
-            self.names.remove(&device.link.name);
+    /// Returns the name, unless another device has it.
+    fn release_name(&mut self, index: IfIndex, now: Moment) -> Option<Name> {
+        let name = self.devices.get(&index)?.link.name.clone();
+        if self.names.get(&name) != Some(&index) {
+            return None;
         }
+        self.names.remove(&name);
+        self.observe_removals(&name, now);
+        Some(name)
     }
 
-    fn remove(&mut self, index: IfIndex) -> Option<Event> {
+    fn observe_removals(&mut self, name: &Name, now: Moment) {
+        let device = self.names.get(name).and_then(|i| self.devices.get(i));
+        let is_there = device.is_some_and(Device::is_shown_port);
+        self.removals.observe(name, is_there, now.monotonic);
+    }
+
+    fn remove(&mut self, index: IfIndex, how: Departure, now: Moment, events: &mut Vec<Event>) {
         self.version += 1;
-        self.release_name(index);
-        self.devices.remove(&index).map(|_| Event::Gone(index))
-    }
-}
-
-fn is_veth(link: &Link) -> bool {
-    link.kind == "veth"
-}
-
-impl Device {
-    fn new(link: Link, facts: Option<Facts>, shown: bool) -> Self {
-        Self {
-            link,
-            facts,
-            speed: None,
-            shown,
-            transitions: PerTransition::default(),
-            last: PerTransition::default(),
-            down_since: None,
+        self.closed.remove(&index);
+        let name = self.release_name(index, now);
+        let Some(device) = self.devices.remove(&index) else {
+            return;
+        };
+        events.push(Event::Gone(index));
+        let mut happened = PerTransition::default();
+        if let Some(name) = name
+            && how == Departure::Removed
+            && device.is_shown_port()
+        {
+            self.removals.count(&name, now);
+            *happened.get_mut(Transition::Removed) = 1;
         }
-    }
-
-    /// Takes the next state of the same device, and says what happened if that is to be told.
-    fn change(&mut self, link: Link, now: Moment) -> Option<Change> {
-        let happened = between(&self.link, &link);
-        let worked = works(&self.link);
-        self.link = link;
-        let mut any = false;
-        for (transition, times) in happened.iter().filter(|&(_, times)| times > 0) {
-            *self.transitions.get_mut(transition) += u64::from(times);
-            *self.last.get_mut(transition) = Some(now.wall);
-            any = true;
+        if device.shown {
+            events.push(Event::Changed(device.tell(happened, Some(how))));
         }
-        let outage = self.note_outage(worked, now.monotonic);
-        (any && self.shown).then(|| Change {
-            link: self.link.clone(),
-            facts: self.facts.clone(),
-            speed: self.speed,
-            happened,
-            outage,
-        })
-    }
-
-    fn note_outage(&mut self, worked: bool, now: Instant) -> Option<Duration> {
-        if works(&self.link) {
-            let since = self.down_since.take()?;
-            return Some(now.saturating_duration_since(since));
-        }
-        if worked {
-            self.down_since = Some(now);
-        }
-        None
     }
 }
 

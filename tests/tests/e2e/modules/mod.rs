@@ -1,5 +1,7 @@
 //! Links, queues and drop reasons that come in modules. `tests/kernels/run.sh` boots kernels that have them.
 
+mod removals;
+
 use std::path::Path;
 
 use netdrop_exporter::kernel::{btf, reasons};

@@ -1,8 +1,10 @@
 use super::*;
 use crate::{
-    collectors::link::{message::Carrier, testing::link, transitions::Transition},
+    collectors::link::{message::Carrier, testing::link},
     devices::DevicePattern,
 };
+
+mod departures;
 
 fn at(seconds: u64) -> Moment {
     static START: once_cell::sync::Lazy<Instant> = once_cell::sync::Lazy::new(Instant::now);
@@ -30,6 +32,18 @@ fn without_carrier(link: &Link) -> Link {
         carrier_downs: link.carrier_downs.wrapping_add(1),
         ..link.clone()
     }
+}
+
+/// The link, how it went, and how often each transition happened.
+fn told(events: &[Event]) -> Vec<(String, Option<Departure>, [u32; 5])> {
+    let told = events.iter().filter_map(|event| match event {
+        Event::Changed(change) => {
+            let happened = Transition::ALL.map(|t| change.happened.get(t));
+            Some((change.link.name.to_string(), change.left, happened))
+        }
+        Event::Named(..) | Event::Gone(_) => None,
+    });
+    told.collect()
 }
 
 fn names(table: &Table) -> Vec<(u32, String)> {
@@ -93,7 +107,7 @@ fn a_device_that_is_made_again_starts_at_zero() {
     assert_eq!(table.rows()[0].transitions, PerTransition::default());
 
     apply(&mut table, &down, 2);
-    table.apply(LinkMessage::Gone(IfIndex(2)), None, at(3));
+    table.apply(LinkMessage::Deleted(IfIndex(2)), None, at(3));
     assert_eq!(names(&table), []);
     apply(&mut table, &link(9, "eth0"), 4);
     assert_eq!(table.rows()[0].transitions, PerTransition::default());
@@ -111,10 +125,12 @@ fn a_device_whose_name_was_taken_is_hidden_until_it_is_heard_of() {
 #[test]
 fn a_dump_ends_what_is_not_in_it_unless_it_is_incomplete() {
     let mut table = table_with(&[&link(2, "a"), &link(3, "b")]);
-    for (incomplete, gone) in [(true, vec![]), (false, vec![Event::Gone(IfIndex(3))])] {
+    for incomplete in [true, false] {
         table.begin_dump();
         apply(&mut table, &link(2, "a"), 1);
-        assert_eq!(table.end_dump(incomplete), gone);
+        let events = table.end_dump(incomplete, at(2));
+        let gone = [("b".to_owned(), Some(Departure::Missing), [0; 5])];
+        assert_eq!(told(&events), gone[usize::from(incomplete)..]);
     }
     assert_eq!(names(&table), [(2, "a".to_owned())]);
 }
@@ -153,6 +169,6 @@ fn the_first_end_of_a_veth_pair_learns_of_the_other_from_it() {
     };
     let name = |name: &str| Some(name.to_owned());
     assert_eq!(lower(&table), [name("b"), name("a"), None]);
-    table.apply(LinkMessage::Gone(IfIndex(3)), None, at(1));
+    table.apply(LinkMessage::Deleted(IfIndex(3)), None, at(1));
     assert_eq!(lower(&table), [None, None]);
 }
