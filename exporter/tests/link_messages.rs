@@ -151,18 +151,22 @@ fn a_port_is_told_from_virtual_links_by_its_bus_device() {
 
 #[test]
 fn a_kernel_that_knows_no_parents_does_not_say_that_there_is_none() {
-    let mut dump = fixture("dump.bin");
-    // All that is younger than IFLA_PROTO_DOWN_REASON, the last one of 5.10.
-    for attribute in split_attributes(&mut split(&mut dump)[0][32..]) {
-        if u16::from_ne_bytes([attribute[2], attribute[3]]) > 55 {
-            attribute[2..4].fill(0);
+    // A port with another name, as udev gives it, has IFLA_PROP_LIST (52) with NLA_F_NESTED (5.5 and
+    // later).
+    for older in [0, 0x8000 | 52_u16] {
+        let mut dump = fixture("dump.bin");
+        // All that is younger than IFLA_PROTO_DOWN_REASON, the last one of 5.10.
+        for attribute in split_attributes(&mut split(&mut dump)[0][32..]) {
+            if u16::from_ne_bytes([attribute[2], attribute[3]]) > 55 {
+                attribute[2..4].copy_from_slice(&older.to_ne_bytes());
+            }
         }
+        let message = messages(&dump).next().unwrap().unwrap();
+        let Content::Link(LinkMessage::Present(link)) = message.content else {
+            panic!("{message:?}");
+        };
+        assert_eq!(link.parent, Parent::Unknown, "{older:#x}");
     }
-    let message = messages(&dump).next().unwrap().unwrap();
-    let Content::Link(LinkMessage::Present(link)) = message.content else {
-        panic!("{message:?}");
-    };
-    assert_eq!(link.parent, Parent::Unknown);
 }
 
 #[test]

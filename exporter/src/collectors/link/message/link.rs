@@ -23,6 +23,10 @@ const ATTRIBUTE_HEADER: usize = 4;
 const PARENT_DEV_NAME: u16 = 56;
 const PARENT_DEV_BUS_NAME: u16 = 57;
 
+/// `NLA_TYPE_MASK` (`include/uapi/linux/netlink.h`): an attribute's number without its flags, such as
+/// that of nested ones (IFLA_PROP_LIST, IFLA_PROTO_DOWN_REASON).
+const TYPE_MASK: u16 = 0x3fff;
+
 /// What an RTM_NEWLINK says.
 pub(super) fn present(payload: &[u8]) -> Result<Content, Malformed> {
     let info = ifinfo(payload)?;
@@ -121,7 +125,7 @@ fn ifinfo(payload: &[u8]) -> Result<Ifinfomsg, Malformed> {
 fn parent(info: &Ifinfomsg) -> Parent {
     let (mut bus, mut device, mut youngest) = (Name::default(), None, 0);
     for attribute in info.rtattrs().iter() {
-        let number = u16::from(*attribute.rta_type());
+        let number = u16::from(*attribute.rta_type()) & TYPE_MASK;
         match number {
             PARENT_DEV_NAME => device = Some(name(attribute)),
             PARENT_DEV_BUS_NAME => bus = name(attribute),
