@@ -9,7 +9,8 @@ use anyhow::Context;
 use netdrop_exporter::{
     cli::{Command, ServeArgs},
     error::one_line,
-    logging,
+    kernel, logging,
+    metrics::{REVISION, VERSION},
     privileges::{self, Privileged},
     service, signals, web,
 };
@@ -52,15 +53,21 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         .into_iter()
         .map(TcpListener::from_std)
         .collect::<Result<_, _>>()?;
-    if let Err(e) = privileges::confine(&[&args.procfs, &args.sysfs]) {
-        log::log!(e.level(), "file accesses are not confined: {e}");
-    }
+    let confined = privileges::confine(&[&args.procfs, &args.sysfs]);
     let privileged = Privileged::at_start();
     let common = args.common();
     let opened = args.collectors.open(common, &privileged);
     // Before the first thread: each has its own.
     let unprivileged = privileges::give_up(privileged, || opened.work_now())?;
     logging::write_in_background(&unprivileged)?;
+    log::info!(
+        "netdrop-exporter {VERSION} (revision {REVISION}) on Linux {}: {}; {unprivileged}",
+        kernel::release(),
+        opened.sight()
+    );
+    if let Err(e) = confined {
+        log::log!(e.level(), "file accesses are not confined: {e}");
+    }
     let collectors = opened.start(&unprivileged);
     service::ready(&collectors.status());
     let exposition = Arc::clone(&collectors.exposition);

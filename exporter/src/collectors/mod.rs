@@ -121,6 +121,16 @@ impl OpenedCollectors {
         opened.all(|opened| opened.works_now())
     }
 
+    /// What they will see, for the first line of the log.
+    pub fn sight(&self) -> String {
+        let opened = self.opened.iter().filter_map(|c| c.opened.as_ref().ok());
+        let sights: Vec<_> = opened.filter_map(|opened| opened.sight()).collect();
+        if sights.is_empty() {
+            return "sees no drops".to_owned();
+        }
+        sights.join(", ")
+    }
+
     /// Starts them. A collector that cannot start says why in one log line, and every scrape shows
     /// it as failed; the others go on. Must be called within the event loop.
     pub fn start(self, proof: &Unprivileged) -> Collectors {

@@ -37,6 +37,11 @@ pub trait Opened {
         true
     }
 
+    /// What it will see, for the first line of the log: "sees drops without function names".
+    fn sight(&self) -> Option<String> {
+        None
+    }
+
     /// Begins to collect. Called within the event loop.
     ///
     /// # Errors

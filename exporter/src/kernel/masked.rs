@@ -49,7 +49,7 @@ mod tests {
         let file = directory.path().join("file");
         fs::write(&file, "text").expect("a file");
         assert!(open(&file).expect("a file").is_some());
-        fs::set_permissions(&file, Permissions::from_mode(0)).expect("mode 000");
+        fs::set_permissions(&file, Permissions::from_mode(0o000)).expect("mode 000");
         for masked in [&file, &socket, directory.path(), Path::new("/dev/zero")] {
             assert!(open(masked).expect("something").is_none(), "{masked:?}");
         }

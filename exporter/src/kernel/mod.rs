@@ -12,3 +12,9 @@ pub mod name;
 pub mod netns;
 pub mod reasons;
 pub mod symbols;
+
+/// The release of the running kernel, such as `6.12.9-amd64` (uname(2)).
+pub fn release() -> String {
+    let system = rustix::system::uname();
+    system.release().to_string_lossy().into_owned()
+}

@@ -70,6 +70,18 @@ pub fn prefix(level: Level) -> &'static str {
     }
 }
 
+/// "this", "this and that", or "this, that and more".
+pub fn list(items: &[impl AsRef<str>]) -> String {
+    match items {
+        [] => "nothing".to_owned(),
+        [one] => one.as_ref().to_owned(),
+        [most @ .., last] => {
+            let most: Vec<_> = most.iter().map(AsRef::as_ref).collect();
+            format!("{} and {}", most.join(", "), last.as_ref())
+        }
+    }
+}
+
 /// Writes what is left of the log when it is dropped, also by a panic, but does not wait for long.
 #[must_use = "the last lines are lost without it"]
 pub struct Flush;

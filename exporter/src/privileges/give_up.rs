@@ -67,7 +67,10 @@ pub fn give_up(
         threads() <= 1,
         "cannot give up the capabilities of another thread: start without LD_PRELOAD, which may have made it"
     );
-    Ok(Unprivileged(()))
+    Ok(Unprivileged {
+        at_start: before.effective,
+        kept,
+    })
 }
 
 /// The one that is kept of those that let a process read maps.

@@ -5,12 +5,14 @@
 //! new thread gets those of the one that starts it. So both functions that give something up must be
 //! called before there is a second thread.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fmt, fs, os::unix::fs::MetadataExt};
 
 use rustix::{
     process::{Resource, getrlimit},
     thread::{CapabilitySet, capabilities},
 };
+
+use crate::logging::list;
 
 mod confine;
 mod give_up;
@@ -21,6 +23,11 @@ pub use give_up::give_up;
 
 /// What the drop collector needs to load its program.
 const LOAD: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
+
+/// What changes what the exporter can see.
+const OF_USE: CapabilitySet = LOAD
+    .union(CapabilitySet::SYSLOG)
+    .union(CapabilitySet::SYS_ADMIN);
 
 /// The command that grants everything to a binary that is not run as root.
 const REMEDY: &str = "run as root, or setcap cap_bpf,cap_perfmon,cap_syslog+ep on the binary";
@@ -47,7 +54,25 @@ impl Privileged {
 
 /// Proof that this thread, and so each that it starts, has given up its privileges.
 #[derive(Debug)]
-pub struct Unprivileged(());
+pub struct Unprivileged {
+    at_start: CapabilitySet,
+    kept: CapabilitySet,
+}
+
+impl fmt::Display for Unprivileged {
+    /// As in "started with CAP_BPF and CAP_SYSLOG, keeps none". Other capabilities do not matter here.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (at_start, kept) = (names(self.at_start & OF_USE), names(self.kept));
+        write!(f, "started with {at_start}")?;
+        if at_start == NONE {
+            write!(f, " of {}", names(OF_USE))?;
+        }
+        if in_user_namespace() {
+            write!(f, " of a user namespace")?;
+        }
+        write!(f, ", keeps {kept}")
+    }
+}
 
 /// Why the kernel does not permit the drop collector's bpf(2), with the remedy. It says EPERM to all of
 /// it.
@@ -61,19 +86,26 @@ pub fn why_hidden_symbols() -> String {
     Standing::now().why_hidden_symbols()
 }
 
+/// The name of no capability.
+const NONE: &str = "none";
+
 /// The names of capabilities, as in "CAP_BPF and CAP_PERFMON"; a number for one that has none here.
 pub fn names(set: CapabilitySet) -> String {
+    if set.is_empty() {
+        return NONE.to_owned();
+    }
     let names: Vec<_> = each(set)
         .map(|capability| match capability.iter_names().next() {
             Some((name, _)) => format!("CAP_{name}"),
             None => capability.bits().trailing_zeros().to_string(),
         })
         .collect();
-    match names.as_slice() {
-        [] => "none".to_owned(),
-        [one] => one.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
+    list(&names)
+}
+
+fn in_user_namespace() -> bool {
+    let user_namespace = fs::metadata("/proc/self/ns/user");
+    user_namespace.is_ok_and(|ns| ns.ino() != INITIAL_USER_NAMESPACE)
 }
 
 /// Each capability of a set in a set of its own, also those that have no name here.
@@ -94,9 +126,8 @@ struct Standing {
 
 impl Standing {
     fn now() -> Self {
-        let user_namespace = fs::metadata("/proc/self/ns/user");
         Self {
-            in_user_namespace: user_namespace.is_ok_and(|ns| ns.ino() != INITIAL_USER_NAMESPACE),
+            in_user_namespace: in_user_namespace(),
             effective: capabilities(None).ok().map(|sets| sets.effective),
         }
     }
@@ -140,9 +171,7 @@ impl Standing {
 mod tests {
     use super::*;
 
-    const ALL: CapabilitySet = LOAD
-        .union(CapabilitySet::SYSLOG)
-        .union(CapabilitySet::SYS_ADMIN);
+    const ALL: CapabilitySet = OF_USE;
 
     fn standing(effective: CapabilitySet) -> Standing {
         Standing {
@@ -198,6 +227,29 @@ mod tests {
                     assert!(!why.contains(other), "{why}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_it_was_started_with_and_keeps_is_plain_english() {
+        for (at_start, kept, line) in [
+            (
+                CapabilitySet::all(),
+                CapabilitySet::empty(),
+                "started with CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON and CAP_BPF, keeps none",
+            ),
+            (
+                CapabilitySet::CHOWN,
+                CapabilitySet::empty(),
+                "started with none of CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON and CAP_BPF, keeps none",
+            ),
+            (
+                LOAD,
+                CapabilitySet::BPF,
+                "started with CAP_PERFMON and CAP_BPF, keeps CAP_BPF",
+            ),
+        ] {
+            assert_eq!(Unprivileged { at_start, kept }.to_string(), line);
         }
     }
 

@@ -102,7 +102,7 @@ fn masked_symbols_are_one_line_with_the_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let inaccessible = directory.path().join("inaccessible");
     fs::write(&inaccessible, "").unwrap();
-    fs::set_permissions(&inaccessible, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&inaccessible, Permissions::from_mode(0o000)).unwrap();
     let inaccessible = inaccessible.to_str().unwrap();
     let capabilities = &["bpf", "perfmon", "syslog"];
     for (launch, over) in [

@@ -46,6 +46,21 @@ impl Seen {
         assert_eq!(self.metrics.success("process"), Some(true));
     }
 
+    /// The first line of the log: what runs, on which kernel, and what it can see there.
+    fn introduced_itself(&self, words: &[&str]) {
+        let log = self.pair.exporter.log();
+        let first = log.lines().next().unwrap();
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let version = concat!(
+            "netdrop-exporter ",
+            env!("CARGO_PKG_VERSION"),
+            " (revision "
+        );
+        for words in [version, release.trim()].iter().chain(words) {
+            assert!(first.contains(words), "{words:?}: {first}");
+        }
+    }
+
     /// In all threads: those that serve, drain, follow links and write the log.
     fn holds_nothing_more_than_it_must(&self) -> Threads {
         let threads = Threads::of(self.pair.exporter.pid());
@@ -78,6 +93,7 @@ fn an_ordinary_user_with_three_capabilities_sees_everything_and_holds_none_then(
     seen.drops_are_complete();
     seen.links_are_complete();
     assert_eq!(seen.pair.exporter.complaints(), Vec::<String>::new());
+    seen.introduced_itself(&["function names; started with CAP_SYSLOG, CAP_PERFMON and CAP_BPF"]);
     let threads = seen.holds_nothing_more_than_it_must();
     let users = threads.values("Uid");
     assert!(users.iter().all(|ids| ids.starts_with("65534\t")));
@@ -109,6 +125,7 @@ fn without_one_of_the_two_that_load_the_program_only_the_drops_are_missing() {
         assert_eq!(seen.metrics.success("drops"), Some(false));
         assert_eq!(seen.drops(&FUNCTION), None);
         seen.links_are_complete();
+        seen.introduced_itself(&["sees no drops"]);
         seen.pair
             .exporter
             .complained_once(&["cannot count drops", complaint, "setcap"]);
@@ -124,6 +141,7 @@ fn without_the_one_that_shows_kernel_symbols_only_the_functions_are_missing() {
     assert_eq!(seen.drops(&labels), Some(FRAMES as f64));
     assert_eq!(seen.metrics.success("drops"), Some(true));
     seen.links_are_complete();
+    seen.introduced_itself(&["function names; started with CAP_PERFMON and CAP_BPF"]);
     seen.pair
         .exporter
         .complained_once(&["function=\"\"", "CAP_SYSLOG is missing"]);

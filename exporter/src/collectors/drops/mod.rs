@@ -30,6 +30,7 @@ mod flags;
 pub mod program;
 pub mod resolve;
 pub mod series;
+pub mod sight;
 
 use device_names::DeviceNames;
 use drain::{Drain, UnattributedPackets};
@@ -38,6 +39,7 @@ use flags::Flags;
 use program::{Attached, Kernel, RunStats};
 use resolve::{Names, Resolver};
 use series::Series;
+use sight::Sight;
 
 /// Loads the BPF program and begins to count.
 ///
@@ -64,6 +66,9 @@ pub struct DropCollector {
     procfs: PathBuf,
     max_entries: u32,
     bytes: bool,
+    sight: Sight,
+    /// Why places have no names.
+    no_symbols: Option<String>,
 }
 
 struct State {
@@ -89,7 +94,15 @@ impl DropCollector {
         let (kernel, reasons) = ask_kernel(&common.sysfs)?;
         let (program, maps) = program::attach(&kernel, flags.max_entries)?;
         let drain = Drain::new(maps)?;
-        let symbols = open_symbols(&common.procfs);
+        let (symbols, no_symbols) = match open_symbols(&common.procfs) {
+            Ok(symbols) => (Some(symbols), None),
+            Err(why) => (None, Some(why)),
+        };
+        let sight = Sight {
+            reasons: reasons.is_some(),
+            receiving_sockets: program.receiving_sockets,
+            functions: symbols.is_some(),
+        };
         let names = Names::new(
             Reasons::new(reasons, common.sysfs.clone()),
             devices,
@@ -108,6 +121,8 @@ impl DropCollector {
             procfs: common.procfs.clone(),
             max_entries: flags.max_entries,
             bytes: flags.bytes,
+            sight,
+            no_symbols,
         })
     }
 
@@ -134,7 +149,15 @@ impl Opened for Arc<DropCollector> {
         self.lock().drain.unattributed().is_ok()
     }
 
+    fn sight(&self) -> Option<String> {
+        Some(self.sight.to_string())
+    }
+
     fn start(self: Box<Self>, _: &Common, _: &Unprivileged) -> anyhow::Result<Box<dyn Collector>> {
+        // Worth a warning, not a failure: a drop without a function is still counted.
+        if let Some(why) = &self.no_symbols {
+            log::warn!("no function names, so function=\"\": {why}");
+        }
         Ok(self)
     }
 }
@@ -199,23 +222,16 @@ fn ask_kernel(sysfs: &std::path::Path) -> anyhow::Result<(Kernel, Option<ReasonN
     let btf = btf::open_vmlinux(sysfs)?;
     let kernel = Kernel::from_btf(&btf)?;
     let reasons = kernel.args.reason.map(|_| reasons::reason_names(&btf));
-    if reasons.is_none() {
-        log::info!("this kernel gives no reasons for drops (5.17 and later do): reason=\"\"");
-    }
     Ok((kernel, reasons))
 }
 
-/// Function names are worth a warning, not a failure: a drop without one is still counted.
-fn open_symbols(procfs: &std::path::Path) -> Option<Symbols> {
-    let path = procfs.join("kallsyms");
-    let why = match Symbols::open(procfs) {
-        Ok(symbols) => return Some(symbols),
-        Err(NoSymbols::Hidden) => privileges::why_hidden_symbols(),
-        Err(e) => e.to_string(),
-    };
-    log::warn!(
-        "no function names from {}, so function=\"\": {why}",
-        path.display()
-    );
-    None
+/// The error is what the log says about it.
+fn open_symbols(procfs: &std::path::Path) -> Result<Symbols, String> {
+    Symbols::open(procfs).map_err(|error| {
+        let why = match error {
+            NoSymbols::Hidden => privileges::why_hidden_symbols(),
+            error => error.to_string(),
+        };
+        format!("{}: {why}", procfs.join("kallsyms").display())
+    })
 }

@@ -14,7 +14,7 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
 };
 
-use super::drain::Maps;
+use super::{drain::Maps, sight::ReceivingSockets};
 use crate::{
     abi::{
         ACTIVE_SECTION, DROPS_A, DROPS_B, NAMES, PROBE_RX_SK, PROGRAM, PROGRAM_RX_SK, TRACEPOINT,
@@ -61,6 +61,8 @@ impl Kernel {
 
 /// The program, attached to the tracepoint until this is dropped.
 pub struct Attached {
+    /// Whether the program looks at the socket that was to receive the packet.
+    pub receiving_sockets: ReceivingSockets,
     program: OwnedFd,
     _link: BtfTracePointLink,
 }
@@ -101,12 +103,11 @@ fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Ma
     let mut ebpf = load_maps(kernel, max_entries).context("create the BPF maps")?;
     let maps = open_maps(&ebpf)?;
     let btf = Btf::from_sys_fs().context("read the kernel's BTF")?;
-    let name = if may_read_rx_sk(&mut ebpf, kernel, &btf) {
-        PROGRAM_RX_SK
-    } else {
-        PROGRAM
+    let receiving_sockets = receiving_sockets(&mut ebpf, kernel, &btf);
+    let name = match receiving_sockets {
+        ReceivingSockets::Seen => PROGRAM_RX_SK,
+        ReceivingSockets::Absent | ReceivingSockets::Unsafe => PROGRAM,
     };
-    log::debug!("using the BPF program {name}");
 
     let program = program(&mut ebpf, name)?;
     program
@@ -120,6 +121,7 @@ fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Ma
     let program = program.fd()?.as_fd().try_clone_to_owned()?;
     Ok((
         Attached {
+            receiving_sockets,
             program,
             _link: link,
         },
@@ -146,25 +148,26 @@ fn load_maps(kernel: &Kernel, max_entries: u32) -> anyhow::Result<Ebpf> {
 /// Some kernels from 6.11 to 6.13 do not tell it so. There the verifier removes the program's
 /// check for NULL, and the first drop without a socket crashes the kernel (CVE-2025-21852). Such a
 /// kernel accepts a program that reads `rx_sk` without a check; a fixed one rejects it.
-fn may_read_rx_sk(ebpf: &mut Ebpf, kernel: &Kernel, btf: &Btf) -> bool {
+fn receiving_sockets(ebpf: &mut Ebpf, kernel: &Kernel, btf: &Btf) -> ReceivingSockets {
     if kernel.args.rx_sk.is_none() {
-        return false;
+        return ReceivingSockets::Absent;
     }
     let Ok(probe) = program(ebpf, PROBE_RX_SK) else {
-        return false;
+        return ReceivingSockets::Unsafe;
     };
     match probe.load(TRACEPOINT, btf) {
         // Only this rejection proves it: one for another reason says nothing about the pointer.
-        Err(ProgramError::LoadError { verifier_log, .. }) => {
-            verifier_log.to_string().contains("or_null")
+        Err(ProgramError::LoadError { verifier_log, .. })
+            if verifier_log.to_string().contains("or_null") =>
+        {
+            ReceivingSockets::Seen
         }
-        Err(_) => false,
+        Err(_) => ReceivingSockets::Unsafe,
         Ok(()) => {
-            log::info!("this kernel takes the tracepoint's socket for never NULL: not reading it");
             if let Err(e) = probe.unload() {
                 log::debug!("cannot unload the probe: {e}");
             }
-            false
+            ReceivingSockets::Unsafe
         }
     }
 }
