@@ -21,7 +21,7 @@ stages=(
     'unit       | 100 |             | unit tests; needs no root'
     'crate      | 30  |             | the BPF object is taken with its own sources only; the packaged crate installs without them'
     'build      | 100 |             | release binary, with the committed BPF object'
-    'pages      | 400 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
+    'pages      | 250 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
     'bpf        | 40  | tools       | the committed BPF object is what its sources give'
     'reasons    | 40  | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
     'e2e        | 300 | tools build | the exporter on this kernel, as root, in network namespaces of its own'
@@ -33,7 +33,7 @@ stages=(
 )
 
 # Only run by `all`, or by name.
-only_all=' packages pages again kernels vm '
+only_all=' packages again kernels vm '
 # Stages that mostly wait, need one processor, or give way to others: they run beside those that come after them.
 beside=' packages alerts pages again '
 # Measures what it costs, so nothing runs beside it.
@@ -186,7 +186,6 @@ stage_bench() {
     require_root
     cargo_bpf build --release --bin baseline
     NETDROP_BENCH_OBJECT=$target/bpf/bpfel-unknown-none/release/baseline \
-        NETDROP_NODE_EXPORTER=$tools/prometheus-node-exporter \
         cargo_tests bench --ignored --nocapture --test-threads=1
 }
 

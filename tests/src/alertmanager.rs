@@ -47,6 +47,7 @@ impl Alertmanager {
                 "prometheus-alertmanager",
                 &["unshare", "--mount", "sh", "-c", SHOW_SHARE, "sh", &share()],
                 &arguments,
+                "/-/ready",
                 namespace,
             ),
             _directory: directory,

@@ -1,5 +1,5 @@
-//! The state of every link of a namespace, as the kernel tells it to `ip`, in sysfs and by rtnetlink, and as
-//! the exporter serves it: two maps to compare.
+//! The state of every link of a namespace, as the kernel tells it to `ip` and by rtnetlink, and as the
+//! exporter serves it: two maps to compare.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,8 +7,9 @@ use std::fs;
 use serde_json::Value;
 
 use crate::metrics::Metrics;
-use crate::netns::{Namespace, run};
+use crate::netns::Namespace;
 use crate::rtnl;
+use crate::send::name_to_index_here;
 
 const TRANSITIONS: &str = "netdrop_link_transitions_total";
 const LAST_TRANSITION: &str = "netdrop_link_last_transition_timestamp_seconds";
@@ -69,28 +70,35 @@ impl Transitions {
     }
 }
 
-/// What the kernel says of all links of a namespace, by `ip -j -d link`, sysfs and rtnetlink.
+/// What the kernel says of all links of a namespace, by `ip -j -d link` and rtnetlink. None of them has a bus device:
+/// those are in the machine's own namespace.
 pub fn kernel(namespace: &Namespace) -> Links {
     let links: Value = serde_json::from_str(&namespace.ip(&["-j", "-d", "link"])).unwrap();
-    let sysfs = sysfs(namespace);
     let links = links.as_array().unwrap().iter();
+    // In one thread for all: there can be hundreds.
+    let carriers = || -> Vec<_> {
+        let index = |link: &Value| u32::try_from(link["ifindex"].as_u64().unwrap()).unwrap();
+        links
+            .clone()
+            .map(|link| rtnl::carrier(index(link)))
+            .collect()
+    };
+    let carriers = namespace.enter(carriers);
     links
-        .map(|link| {
-            let name = text(&link["ifname"]);
-            let index = u32::try_from(link["ifindex"].as_u64().unwrap()).unwrap();
-            let [ups, downs, driver, physical] = &sysfs[&name];
+        .zip(carriers)
+        .map(|(link, carrier)| {
             let flags = link["flags"].as_array().unwrap();
             let of_kernel = Link {
                 kind: text(&link["linkinfo"]["info_kind"]),
-                driver: driver.clone(),
+                driver: String::new(),
                 master: label(&link["master"]),
                 lower: label(&link["link"]),
-                physical: physical == "yes",
+                physical: false,
                 admin_up: flags.iter().any(|flag| flag == "UP"),
-                carrier: namespace.enter(|| rtnl::carrier(index)),
+                carrier: carrier.is_there,
                 operstate: text(&link["operstate"]).to_lowercase(),
-                carrier_ups: ups.parse().unwrap(),
-                carrier_downs: downs.parse().unwrap(),
+                carrier_ups: carrier.ups,
+                carrier_downs: carrier.downs,
             };
             (label(&link["ifname"]), of_kernel)
         })
@@ -166,13 +174,8 @@ pub fn last_transition(metrics: &Metrics, device: &str, transition: &str) -> Opt
 
 /// How often the kernel says that a device got and lost carrier.
 pub fn carrier_counts(namespace: &Namespace, device: &str) -> (u64, u64) {
-    let counts = namespace.exec(&[
-        "cat",
-        &format!("/sys/class/net/{device}/carrier_up_count"),
-        &format!("/sys/class/net/{device}/carrier_down_count"),
-    ]);
-    let counts: Vec<_> = counts.lines().map(|line| line.parse().unwrap()).collect();
-    (counts[0], counts[1])
+    let carrier = namespace.enter(|| rtnl::carrier(name_to_index_here(device)));
+    (carrier.ups, carrier.downs)
 }
 
 /// How many messages the kernel could not put into the netlink sockets of a process, which is when it
@@ -212,29 +215,6 @@ fn netlink_sockets(namespace: &Namespace, pid: u32, column: &str) -> u64 {
     );
     let values = rows.iter().map(|row| row[column].parse::<u64>().unwrap());
     values.sum()
-}
-
-/// Name to carrier counts, driver, and whether there is a bus device.
-fn sysfs(namespace: &Namespace) -> BTreeMap<String, [String; 4]> {
-    const SHOW: &str = r#"
-        cd /sys/class/net
-        for name in *; do
-            [ -e "$name/carrier_up_count" ] || continue
-            driver='' physical=no
-            [ -e "$name/device" ] && physical=yes driver=$(readlink "$name/device/driver")
-            read -r ups <"$name/carrier_up_count"; read -r downs <"$name/carrier_down_count"
-            printf '%s\n' "$name $ups $downs $physical ${driver##*/}"
-        done"#;
-    let shown = run(&["ip", "netns", "exec", namespace.name(), "sh", "-c", SHOW]);
-    shown
-        .lines()
-        .map(|line| {
-            let mut words = line.split(' ').map(str::to_owned);
-            let mut word = || words.next().unwrap();
-            let (name, ups, downs, physical, driver) = (word(), word(), word(), word(), word());
-            (name, [ups, downs, driver, physical])
-        })
-        .collect()
 }
 
 fn by_device(metrics: &Metrics) -> BTreeMap<&str, Metrics> {

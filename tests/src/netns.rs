@@ -13,6 +13,8 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
+use crate::rtnl;
+use crate::send::name_to_index_here;
 use crate::wait::{SOON, wait_until};
 
 /// A network namespace of a test, with IPv6 off and `lo` up; deleted on drop.
@@ -106,9 +108,11 @@ impl Namespace {
 
     /// Waits until the device is up and the kernel has seen its carrier: from then on nothing is refused.
     pub fn wait_for_carrier(&self, device: &str) {
-        wait_until(&format!("{device} has carrier"), SOON, || {
-            let line = self.ip(&["-o", "link", "show", "dev", device]);
-            line.contains("LOWER_UP") && line.contains(" state UP ")
+        self.enter(|| {
+            let index = name_to_index_here(device);
+            wait_until(&format!("{device} has carrier"), SOON, || {
+                rtnl::carrier(index).works
+            });
         });
     }
 }

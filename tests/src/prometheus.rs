@@ -99,7 +99,7 @@ impl Prometheus {
             format!("--storage.tsdb.path={}", data.display()),
         ];
         Self {
-            server: Server::start("prometheus", &[], &arguments, setup.namespace),
+            server: Server::start("prometheus", &[], &arguments, "/-/ready", setup.namespace),
             _directory: directory,
         }
     }

@@ -9,11 +9,16 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketType, connect, recv, send, socket, sockopt,
 };
 
-// include/uapi/linux/rtnetlink.h, netlink.h and if_link.h, v6.18.
+// include/uapi/linux/rtnetlink.h, netlink.h, if.h and if_link.h, v6.18.
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const NLM_F_REQUEST: u16 = 1;
+const IFF_LOWER_UP: u32 = 1 << 16;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_CARRIER: u16 = 33;
+const IFLA_CARRIER_UP_COUNT: u16 = 47;
+const IFLA_CARRIER_DOWN_COUNT: u16 = 48;
+const IF_OPER_UP: u32 = 6;
 const HEADER: usize = 16;
 const IFINFOMSG: usize = 16;
 
@@ -21,17 +26,36 @@ const IFINFOMSG: usize = 16;
 const BUFFER: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Whether a device of this thread's namespace has carrier, also while it is down (`netif_carrier_ok`).
-/// The kernel answers under the RTNL lock.
-pub fn carrier(ifindex: u32) -> bool {
+/// What the kernel says of a link's carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carrier {
+    /// Whether there is one, also while the link is down (`netif_carrier_ok`).
+    pub is_there: bool,
+    /// Whether the link is up and works: from then on nothing is refused.
+    pub works: bool,
+    /// How often it came.
+    pub ups: u64,
+    /// How often it went.
+    pub downs: u64,
+}
+
+/// Of a device of this thread's namespace. The kernel answers under the RTNL lock.
+pub fn carrier(ifindex: u32) -> Carrier {
     let answer = get_link(ifindex);
     let kind = u16::from_ne_bytes(answer[4..6].try_into().unwrap());
     assert_eq!(kind, RTM_NEWLINK, "no answer for ifindex {ifindex}");
-    let value = attribute(&answer[HEADER + IFINFOMSG..], IFLA_CARRIER);
-    match value {
-        Some([0]) => false,
-        Some([1]) => true,
-        other => panic!("IFLA_CARRIER of ifindex {ifindex} is {other:?}"),
+    // After family, type and index.
+    let flags = u32::from_ne_bytes(answer[HEADER + 8..][..4].try_into().unwrap());
+    let number = |wanted| match attribute(&answer[HEADER + IFINFOMSG..], wanted) {
+        Some(&[byte]) => u32::from(byte),
+        Some(&[a, b, c, d]) => u32::from_ne_bytes([a, b, c, d]),
+        other => panic!("attribute {wanted} of ifindex {ifindex} is {other:?}"),
+    };
+    Carrier {
+        is_there: number(IFLA_CARRIER) == 1,
+        works: flags & IFF_LOWER_UP != 0 && number(IFLA_OPERSTATE) == IF_OPER_UP,
+        ups: number(IFLA_CARRIER_UP_COUNT).into(),
+        downs: number(IFLA_CARRIER_DOWN_COUNT).into(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use crate::exporter::Exporter;
-use crate::packet::{Family, IPV4_CHECKSUM, Packet};
+use crate::packet::{IPV4_CHECKSUM, Packet};
 use crate::send::Flood;
 use crate::tracefs::{Drop, Witness};
 use crate::wait::{SOON, try_poll};
@@ -28,6 +28,8 @@ pub struct Scene {
     wire: Wire,
     /// The exporter.
     pub exporter: Exporter,
+    /// What the kernel's trace says, since the last question.
+    pub witness: Witness,
     kept: RefCell<Vec<Box<dyn Any>>>,
 }
 
@@ -116,6 +118,7 @@ impl Scene {
         Self {
             exporter: Exporter::launch().namespace(&wire.host).start(),
             wire,
+            witness: Witness::of_all(),
             kept: RefCell::default(),
         }
     }
@@ -126,8 +129,8 @@ impl Scene {
     }
 
     /// As [`watch::drops`], of the host.
-    pub fn drops<T>(&self, family: Family, work: impl FnOnce() -> T) -> Vec<Dropped> {
-        watch::drops(&self.exporter, "host", family.ethertype(), work)
+    pub fn drops<T>(&self, work: impl FnOnce() -> T) -> Vec<Dropped> {
+        watch::drops(&self.exporter, "host", &self.witness, work)
     }
 
     /// Provokes each cause and checks what the exporter says about it; returns how many different reasons they have.
@@ -152,7 +155,8 @@ impl Scene {
     pub fn check(&self, cause: &Cause) -> Drop {
         for _ in 0..ATTEMPTS {
             let before = self.exporter.scrape();
-            let witness = Witness::of_all();
+            let witness = &self.witness;
+            witness.forget();
             let packets = (cause.provoke)(self);
             assert_ne!(packets, 0, "{}: no packet was lost", cause.what);
             // Some only fall when the kernel has waited for something. A miss shows below, in more detail.
@@ -162,7 +166,7 @@ impl Scene {
             self.discard();
             if witness.count_in_init() == 0 {
                 println!("{}: {packets} packets", cause.what);
-                watch::hold_against(&mut dropped, &witness);
+                watch::hold_against(&mut dropped, witness);
                 let has_receiver = dropped.iter().any(|drop| drop.has_receiver);
                 watch::assert_one(&dropped, cause.state, cause.device, packets, has_receiver);
                 return dropped.remove(0).kind;

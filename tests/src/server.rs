@@ -1,5 +1,4 @@
-//! A server of the Prometheus project as a child process on a free port: where it listens is in its log, and
-//! what it knows is JSON over HTTP.
+//! A server of the Prometheus project as a child process on a free port: where it listens is in its log.
 
 use std::env;
 use std::net::SocketAddr;
@@ -19,19 +18,20 @@ const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-tools")
 
 /// A server that is ready; killed on drop. Its log is printed when the test fails.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     process: Process,
     address: SocketAddr,
     namespace: Option<Handle>,
 }
 
 impl Server {
-    /// Starts a program in a namespace, or here without one, and waits until `/-/ready` answers 200. `wrapper` is a
-    /// command that ends in executing its arguments.
-    pub(crate) fn start(
+    /// Starts a program in a namespace, or here without one, and waits until the path `ready` answers 200. `wrapper` is
+    /// a command that ends in executing its arguments.
+    pub fn start(
         program: &'static str,
         wrapper: &[&str],
         arguments: &[String],
+        ready: &str,
         namespace: Option<&Namespace>,
     ) -> Self {
         let tool = tool(program);
@@ -57,7 +57,7 @@ impl Server {
             namespace: namespace.map(Namespace::handle),
         };
         poll_for(&format!("{program} is ready"), SOON, || {
-            let answer = server.try_request("GET", "/-/ready");
+            let answer = server.get(ready);
             answer.ok().filter(|response| response.status == 200)
         });
         server
@@ -75,15 +75,21 @@ impl Server {
 
     /// What it answers to a GET, as JSON.
     pub(crate) fn json(&self, path: &str) -> Value {
-        let response = self.try_request("GET", path).unwrap();
+        let response = self.get(path).unwrap();
         assert_eq!(response.status, 200, "GET {path}: {}", response.text());
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    fn try_request(&self, method: &str, path: &str) -> std::io::Result<http::Response> {
+    /// What it answers to a GET.
+    pub fn get(&self, path: &str) -> std::io::Result<http::Response> {
         inside(self.namespace.as_ref(), || {
-            http::try_request(self.address, method, path, &[])
+            http::try_request(self.address, "GET", path, &[])
         })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
     }
 }
 

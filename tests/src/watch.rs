@@ -24,22 +24,21 @@ pub struct Dropped {
     pub has_receiver: bool,
 }
 
-/// Does work that drops packets of one EtherType before it returns, and tells which series of a namespace have
-/// grown by it.
+/// Does work that drops packets before it returns, and tells which series of a namespace have grown by it.
 ///
 /// # Panics
 /// As [`hold_against`].
 pub fn drops<T>(
     exporter: &Exporter,
     netns: &str,
-    ethertype: u16,
+    witness: &Witness,
     work: impl FnOnce() -> T,
 ) -> Vec<Dropped> {
     let before = exporter.scrape();
-    let witness = Witness::of_protocol(ethertype);
+    witness.forget();
     work();
     let mut dropped = grown(&before, &exporter.scrape(), netns);
-    hold_against(&mut dropped, &witness);
+    hold_against(&mut dropped, witness);
     dropped
 }
 

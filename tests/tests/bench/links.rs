@@ -1,21 +1,15 @@
 //! What a scrape of 500 links costs, beside node_exporter's netclass and netdev collectors, and while links
 //! come and go. What is asserted are ratios within one run.
 
-use std::env;
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use netdrop_tests::exporter::resident_kib;
-use netdrop_tests::http::{self, Response};
-use netdrop_tests::netns::Handle;
-use netdrop_tests::wait::{SOON, StopOnDrop};
-use netdrop_tests::{Exporter, Namespace, Room, Watched, links, packet, send, wait_until};
+use netdrop_tests::server::Server;
+use netdrop_tests::wait::StopOnDrop;
+use netdrop_tests::{Exporter, Namespace, Room, Watched, links, packet, send};
 
-/// Taken by `tests/run.sh` from Debian's package of the same name.
-const NODE_EXPORTER: &str = "prometheus-node-exporter";
 const FASTER: f64 = 20.0;
 const SMALLER: f64 = 2.0;
 const SCRAPES: usize = 31;
@@ -35,7 +29,16 @@ fn a_scrape_of_506_links_is_20_times_faster_than_node_exporters_and_takes_half_i
     let _room = Room::enter();
     let host = Namespace::with_veths(252);
     host.ip(&["link", "add", "switch", "up", "type", "bridge"]);
-    let theirs = NodeExporter::start(&host);
+    // With what it has about links, in its faster mode.
+    let flags = [
+        "--collector.disable-defaults",
+        "--collector.netclass",
+        "--collector.netclass.netlink",
+        "--collector.netdev",
+        "--web.disable-exporter-metrics",
+    ];
+    let flags = flags.map(str::to_owned);
+    let theirs = Server::start("prometheus-node-exporter", &[], &flags, "/", Some(&host));
     let ours = Exporter::launch().namespace(&host).start();
     let only_links = Exporter::launch()
         .namespace(&host)
@@ -45,7 +48,7 @@ fn a_scrape_of_506_links_is_20_times_faster_than_node_exporters_and_takes_half_i
     let mut times = [const { Vec::new() }; 3];
     for _ in 0..SCRAPES {
         let mut texts = [const { String::new() }; 3];
-        times[0].push(time(|| texts[0] = theirs.scrape()));
+        times[0].push(time(|| texts[0] = theirs.get("/metrics").unwrap().text()));
         times[1].push(time(|| texts[1] = ours.scrape_text()));
         times[2].push(time(|| texts[2] = only_links.scrape_text()));
         assert_eq!(lines_of(&texts[0], "node_network_up{"), 506);
@@ -53,7 +56,7 @@ fn a_scrape_of_506_links_is_20_times_faster_than_node_exporters_and_takes_half_i
         assert_eq!(lines_of(&texts[2], "netdrop_link_info{"), 506);
     }
 
-    let resident = [theirs.child.id(), ours.pid(), only_links.pid()].map(resident_kib);
+    let resident = [theirs.pid(), ours.pid(), only_links.pid()].map(resident_kib);
     // What else runs on the machine only adds to a time, so the least is compared.
     let medians = times.clone().map(|times| percentile(times, 50));
     let least = times.map(|times| percentile(times, 0));
@@ -131,57 +134,6 @@ fn slower_in_churn(watched: &Watched) -> f64 {
     // On a machine that is busy with something else the same percentile is the measure.
     let is_busy = most > BUSY * median;
     worst / if is_busy { most } else { median }
-}
-
-/// node_exporter with what it has about links, in its faster mode; killed on drop.
-struct NodeExporter {
-    child: Child,
-    host: Handle,
-}
-
-impl NodeExporter {
-    const ADDRESS: &str = "127.0.0.1:9100";
-
-    fn start(host: &Namespace) -> Self {
-        let binary = env::var("NETDROP_NODE_EXPORTER").unwrap_or(NODE_EXPORTER.to_owned());
-        let child = Command::new("ip")
-            .args(["netns", "exec", host.name(), &binary])
-            .args(["--collector.disable-defaults", "--collector.netclass"])
-            .args(["--collector.netclass.netlink", "--collector.netdev"])
-            .arg(format!("--web.listen-address={}", Self::ADDRESS))
-            .args(["--web.disable-exporter-metrics", "--log.level=error"])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let started = Self {
-            child,
-            host: host.handle(),
-        };
-        wait_until("node_exporter answers", SOON, || {
-            started
-                .try_get("/")
-                .is_ok_and(|answer| answer.status == 200)
-        });
-        started
-    }
-
-    fn scrape(&self) -> String {
-        self.try_get("/metrics").unwrap().text()
-    }
-
-    fn try_get(&self, path: &str) -> std::io::Result<Response> {
-        let address: SocketAddr = Self::ADDRESS.parse().unwrap();
-        self.host
-            .enter(|| http::try_request(address, "GET", path, &[]))
-    }
-}
-
-impl Drop for NodeExporter {
-    fn drop(&mut self) {
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            eprintln!("cannot end node_exporter: {error}");
-        }
-    }
 }
 
 fn lines_of(text: &str, series: &str) -> usize {

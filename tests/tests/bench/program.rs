@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Turns that each program takes.
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 7;
 /// How much more than a bare update the program may cost without a socket, at the median of the rounds. It is 1.0 to 1.2
 /// where the machine is quiet. Neighbours on the same caches make each miss dearer, and the program has some more than
 /// the update: that took it to 1.4 for minutes.

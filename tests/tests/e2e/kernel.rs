@@ -10,7 +10,7 @@ use netdrop_tests::bpftool::Types;
 use netdrop_tests::packet::{ACK, Family};
 use netdrop_tests::scene::ANYWHERE;
 use netdrop_tests::watch::{assert_one, drops};
-use netdrop_tests::{Exporter, Room, Scene, Witness, wire};
+use netdrop_tests::{Exporter, Room, Scene, wire};
 
 #[test]
 #[ignore = "needs root and bpftool: run by tests/run.sh"]
@@ -40,25 +40,18 @@ fn fields_and_reasons_are_those_that_bpftool_reads() {
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
-fn drops_have_the_kernels_own_reason_and_function() {
+fn drops_have_the_kernels_own_reason_function_and_socket() {
     let _room = Room::enter();
-    let witness = Witness::of_all();
     let scene = Scene::new();
     let kinds: BTreeSet<_> = ANYWHERE.iter().map(|cause| scene.check(cause)).collect();
     let reasons: BTreeSet<_> = kinds.iter().map(|kind| kind.reason.as_str()).collect();
-    if witness.has_field("reason") {
+    if scene.witness.has_field("reason") {
         assert_eq!(reasons.len(), 5, "{reasons:?}");
     } else {
         assert_eq!(reasons, BTreeSet::from([""]));
     }
-}
 
-#[test]
-#[ignore = "needs root: run by tests/run.sh"]
-fn a_received_segment_has_the_socket_that_the_kernel_names() {
-    let _room = Room::enter();
-    let scene = Scene::new();
-    let names_socket = Witness::of_all().has_field("rx_sk");
+    let names_socket = scene.witness.has_field("rx_sk");
     // Without it, TCP has already taken device and socket off the packet that it refuses (tcp_v4_rcv).
     let (netns, device, state) = match names_socket {
         true => ("host", wire::DEVICE, "ESTABLISHED"),
@@ -67,14 +60,13 @@ fn a_received_segment_has_the_socket_that_the_kernel_names() {
     let mut refusals = 0;
     for family in Family::BOTH {
         let (connection, _stream) = scene.establish(family.host(80), family.far(40_000));
-        let witness = Witness::of_protocol(family.ethertype());
-        let dropped = drops(&scene.exporter, netns, family.ethertype(), || {
+        let dropped = drops(&scene.exporter, netns, &scene.witness, || {
             connection.send_ahead(-(1 << 30), ACK, b"old", 12)
         });
         scene.discard();
         // Before 5.18 the kernel tells nobody what TCP refuses (tcp_drop, net/ipv4/tcp_input.c).
-        let told = witness.kinds().into_values().any(|packets| packets == 12);
-        if told {
+        let mut told = scene.witness.kinds().into_values();
+        if told.any(|packets| packets == 12) {
             assert_one(&dropped, state, device, 12, names_socket);
             refusals += 12;
         } else {

@@ -12,7 +12,7 @@ use netdrop_tests::packet::{ACK, FIN, Family, SYN, Segment, corrupted};
 use netdrop_tests::sockets::tcp_state;
 use netdrop_tests::watch::{Dropped, assert_one, by_state, drops};
 use netdrop_tests::wire::DEVICE;
-use netdrop_tests::{Exporter, Namespace, Room, Scene, Wire};
+use netdrop_tests::{Exporter, Namespace, Room, Scene, Wire, Witness};
 
 const PACKETS: u64 = 10;
 
@@ -44,7 +44,7 @@ fn a_segment_that_a_connection_refuses_has_the_state_of_the_connection() {
     let _room = Room::enter();
     let scene = Scene::new();
     for family in Family::BOTH {
-        let dropped = refuse_in_each_state(&scene, family, |work| scene.drops(family, work));
+        let dropped = refuse_in_each_state(&scene, family, |work| scene.drops(work));
         assert!(dropped.iter().all(|drop| drop.has_receiver), "{dropped:?}");
     }
 }
@@ -58,9 +58,10 @@ fn sockets_of_other_namespaces_have_their_state_too() {
         .namespace(&elsewhere)
         .arguments(&["--collector.drops.all-netns"])
         .start();
+    let witness = Witness::of_all();
     for family in Family::BOTH {
         refuse_in_each_state(&wire, family, |work| {
-            drops(&exporter, wire.host.name(), family.ethertype(), work)
+            drops(&exporter, wire.host.name(), &witness, work)
         });
     }
 }
@@ -84,7 +85,7 @@ fn a_corrupt_segment_has_the_state_of_the_socket_that_was_found_before_its_check
             let shown = || tcp_state(&scene.host, connection.host, Some(far));
             assert_eq!(shown(), *state);
             let frame = corrupted(connection.segment(ACK, b"data").frame());
-            let dropped = scene.drops(family, || scene.send(&frame, packets));
+            let dropped = scene.drops(|| scene.send(&frame, packets));
             // The socket is in skb->sk (tcp_v4_early_demux), and not yet an argument of the tracepoint.
             assert_one(&dropped, state, DEVICE, packets, false);
             assert_eq!(shown(), *state, "the state changed meanwhile");
@@ -108,7 +109,7 @@ fn what_a_listening_socket_refuses_has_state_listen() {
         let refused = [segment(family, SYN | FIN), segment(family, ACK), old];
         for (segment, packets) in refused.iter().zip(PACKETS..) {
             let frame = segment.frame();
-            let dropped = scene.drops(family, || scene.send(&frame, packets));
+            let dropped = scene.drops(|| scene.send(&frame, packets));
             assert_one(&dropped, "LISTEN", DEVICE, packets, true);
         }
         scene.discard();
@@ -124,7 +125,7 @@ fn a_segment_for_a_port_that_nobody_listens_on_has_no_state() {
         let whole = segment(family, SYN).frame();
         // The checksum is looked at before a listening socket is looked for, so there is none either.
         for frame in [corrupted(whole.clone()), whole] {
-            let dropped = scene.drops(family, || scene.send(&frame, packets));
+            let dropped = scene.drops(|| scene.send(&frame, packets));
             assert_one(&dropped, "", DEVICE, packets, false);
         }
         scene.discard();

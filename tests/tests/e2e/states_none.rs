@@ -36,7 +36,7 @@ fn what_a_connected_udp_or_raw_socket_sends_has_no_state() {
         for (socket, packets) in sockets.iter().zip(PACKETS..) {
             for place in Place::ALL {
                 let _refusal = place.refuse_all(&scene.host, family);
-                let dropped = scene.drops(family, || {
+                let dropped = scene.drops(|| {
                     for _ in 0..packets {
                         // Some places tell the sender, and the packet is gone all the same.
                         let sent = send(socket, &[0; 40], SendFlags::empty());
@@ -59,7 +59,7 @@ fn what_a_connected_udp_socket_has_no_room_for_has_no_state() {
         let socket = open(&scene, family, SocketType::DGRAM, ipproto::UDP);
         set_socket_recv_buffer_size(&socket, 1).unwrap();
         assert_shown_as_established(&scene, family, 1);
-        let dropped = scene.drops(family, || scene.send(&datagram(family), TOO_MANY));
+        let dropped = scene.drops(|| scene.send(&datagram(family), TOO_MANY));
         let received = received(&socket);
         assert!(0 < received && received < TOO_MANY, "{received} received");
         assert_one(&dropped, "", DEVICE, TOO_MANY - received, true);
@@ -73,13 +73,13 @@ fn a_datagram_that_is_corrupt_or_for_nobody_has_no_state() {
     let scene = Scene::new();
     for (family, packets) in Family::BOTH.into_iter().zip(PACKETS..) {
         let whole = datagram(family);
-        let to_nobody = scene.drops(family, || scene.send(&whole, packets));
+        let to_nobody = scene.drops(|| scene.send(&whole, packets));
         assert_one(&to_nobody, "", DEVICE, packets, false);
 
         let _socket = open(&scene, family, SocketType::DGRAM, ipproto::UDP);
         assert_shown_as_established(&scene, family, 1);
         let frame = corrupted(whole);
-        let corrupt = scene.drops(family, || scene.send(&frame, packets));
+        let corrupt = scene.drops(|| scene.send(&frame, packets));
         let receiver = corrupt.iter().any(|drop| drop.has_receiver);
         assert_one(&corrupt, "", DEVICE, packets, receiver);
         scene.discard();

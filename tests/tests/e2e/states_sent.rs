@@ -33,7 +33,7 @@ fn a_dropped_acknowledgment_has_the_state_of_the_connection_at_every_place() {
         for place in Place::ALL {
             let _refusal = place.refuse_tcp(&scene.host, ACK);
             let mut sent = BTreeMap::new();
-            let mut replies = scene.drops(family, || {
+            let mut replies = scene.drops(|| {
                 for (life, packets) in with_replies.iter().zip(PACKETS..) {
                     scene.send(&life.refused_segment(), packets);
                     sent.insert(life.state.as_str(), packets);
@@ -66,7 +66,7 @@ fn a_dropped_answer_to_a_connection_request_has_state_new_syn_recv() {
         assert_eq!(state, "NEW_SYN_RECV");
         for (place, first_port) in Place::ALL.into_iter().zip(PORTS) {
             let _refusal = place.refuse_tcp(&scene.host, SYN | ACK);
-            let dropped = scene.drops(family, || {
+            let dropped = scene.drops(|| {
                 for (_, port) in (0..packets).zip(first_port..) {
                     let ask = Segment {
                         from: family.far(port),
@@ -92,7 +92,7 @@ fn a_dropped_connection_request_has_state_syn_sent() {
         drop(socket);
         for (place, first_port) in Place::ALL.into_iter().zip(PORTS) {
             let _refusal = place.refuse_tcp(&scene.host, SYN);
-            let dropped = scene.drops(family, || {
+            let dropped = scene.drops(|| {
                 // Closed at once, so that none asks a second time.
                 for (_, port) in (0..packets).zip(first_port..) {
                     drop(scene.connect(family.host(port), far));
@@ -126,7 +126,7 @@ fn a_dropped_reset_for_a_port_that_nobody_listens_on_has_no_state() {
                 _ => "host",
             };
             let _refusal = place.refuse_tcp(&scene.host, RST | ACK);
-            let mut resets = drops(&scene.exporter, netns, family.ethertype(), || {
+            let mut resets = drops(&scene.exporter, netns, &scene.witness, || {
                 scene.send(&ask.frame(), packets)
             });
             // What asked for the resets is a drop, too.

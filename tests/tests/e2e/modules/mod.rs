@@ -100,7 +100,7 @@ fn what_netem_loses_is_counted_at_its_device() {
     ];
     host.exec(&netem);
     let exporter = Exporter::launch().namespace(&host).start();
-    let dropped = drops(&exporter, "host", send::ETHERTYPE, || {
+    let dropped = drops(&exporter, "host", &Witness::of_all(), || {
         host.enter(|| Flood::over(&veth.a, 700).send());
     });
     let found: Vec<_> = dropped
