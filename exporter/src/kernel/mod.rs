@@ -5,10 +5,12 @@
 //! bytes and readers, and what does I/O takes the paths of procfs and sysfs as arguments.
 
 pub mod btf;
+pub mod driver_info;
 pub mod kallsyms;
 pub mod maps;
 mod masked;
 pub mod name;
+pub mod netlink;
 pub mod netns;
 pub mod reasons;
 pub mod symbols;
