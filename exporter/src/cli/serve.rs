@@ -85,6 +85,8 @@ impl ServeArgs {
             filter: self.device_filter(),
             devices: Arc::new(Devices::open(&self.procfs)),
             dropped_while_down: OnceCell::new(),
+            followed_links: OnceCell::new(),
+            port_watch: OnceCell::new(),
         }
     }
 
@@ -113,7 +115,10 @@ mod tests {
             .collect();
         assert_eq!(addresses, [":10095"]);
         assert_eq!(args.telemetry_path.as_str(), "/metrics");
-        assert_eq!(args.collectors.switched_on(), ["drops", "link", "process"]);
+        assert_eq!(
+            args.collectors.switched_on(),
+            ["drops", "link", "port", "process"]
+        );
         assert!(args.device_include.is_none() && args.device_exclude.is_none());
         assert_eq!(args.procfs, PathBuf::from("/proc"));
         assert_eq!(args.sysfs, PathBuf::from("/sys"));

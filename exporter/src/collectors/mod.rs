@@ -18,18 +18,21 @@ use crate::{
 
 pub mod drops;
 pub mod link;
+pub mod port;
 pub mod process;
 mod register;
 
 use register::{Chosen, Entry, Runs};
-pub use register::{Common, DroppedWhileDown, NoFlags, Open, Opened};
+pub use register::{
+    Common, DroppedWhileDown, FollowedLink, FollowedLinks, NoFlags, Open, Opened, PortWatch,
+};
 
 /// How often collectors work between scrapes. The kernel's maps of drops must not fill up, and a
 /// host makes some hundreds of keys a minute, not thousands.
 const WORK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Every collector: its name, when it runs, what it does, and how it opens.
-fn register() -> [Entry; 3] {
+fn register() -> [Entry; 4] {
     use Runs::{Always, AlwaysShownByDefault, ByDefault};
     let followed = ". They are followed all the same, for the names of devices";
     [
@@ -40,6 +43,7 @@ fn register() -> [Entry; 3] {
             "serve the state of links",
             link::open,
         ),
+        Entry::new("port", ByDefault, "read what network cards say", port::open),
         Entry::new("process", Always, "serve what this costs", process::open),
     ]
 }
@@ -253,14 +257,17 @@ mod tests {
 
     #[test]
     fn the_last_of_a_collectors_switches_wins() {
-        let all = ["drops", "link", "process"];
+        let all = ["drops", "link", "port", "process"];
         assert_eq!(shown(&[]), all);
-        assert_eq!(shown(&["--no-collector.drops"]), ["link", "process"]);
+        assert_eq!(
+            shown(&["--no-collector.drops"]),
+            ["link", "port", "process"]
+        );
         assert_eq!(shown(&["--collector.drops"]), all);
         assert_eq!(shown(&["--no-collector.drops", "--collector.drops"]), all);
         assert_eq!(
             shown(&["--collector.link", "--no-collector.link"]),
-            ["drops", "process"]
+            ["drops", "port", "process"]
         );
     }
 

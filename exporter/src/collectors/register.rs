@@ -7,8 +7,8 @@ use clap::{ArgAction, ArgMatches, Args, Command};
 use once_cell::sync::OnceCell;
 
 use crate::{
-    devices::{DeviceFilter, Devices},
-    kernel::name::Name,
+    devices::{DeviceFilter, Devices, IfIndex},
+    kernel::{name::Name, netlink::ethtool::down_reason::DownReason},
     metrics::Collector,
     privileges::{Privileged, Unprivileged},
 };
@@ -25,10 +25,54 @@ pub struct Common {
     pub devices: Arc<Devices>,
     /// Set by the collector `drops`, asked by `link`.
     pub dropped_while_down: OnceCell<DroppedWhileDown>,
+    /// Set by the collector `link`, asked by `port`.
+    pub followed_links: OnceCell<Arc<dyn FollowedLinks>>,
+    /// Set by the collector `port`, told and asked by `link`.
+    pub port_watch: OnceCell<Arc<dyn PortWatch>>,
 }
 
 /// Tells how many packets were dropped so far while this device's link was down, if that is known.
 pub type DroppedWhileDown = Arc<dyn Fn(&Name) -> Option<u64> + Send + Sync>;
+
+/// What the collector `link` is to `port`.
+pub trait FollowedLinks: Send + Sync {
+    /// The links that can be ports, bonds and their members, as they are followed now.
+    fn list(&self) -> Vec<FollowedLink>;
+
+    /// Where sysfs shows a link, and not another device that is called like it.
+    fn sysfs_directory(&self, link: IfIndex) -> Option<PathBuf>;
+}
+
+/// A link, as far as the collector `port` has to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowedLink {
+    /// Unique as long as the device is in this namespace.
+    pub index: IfIndex,
+    /// What it is called now.
+    pub name: Name,
+    /// The driver of its bus device; empty without one.
+    pub driver: Name,
+    /// Whether it has a bus device.
+    pub physical: bool,
+    /// Whether it is a bond.
+    pub is_bond: bool,
+    /// The bond that it is a member of.
+    pub bond: Option<Name>,
+    /// Whether the device gets series of its own.
+    pub is_shown: bool,
+}
+
+/// What the collector `port` is to `link`. Nothing here waits for a driver.
+pub trait PortWatch: Send + Sync {
+    /// Links came or went, or are called otherwise.
+    fn links_changed(&self);
+
+    /// The carrier of a link changed.
+    fn carrier_changed(&self, link: IfIndex);
+
+    /// Why a link is down, if it was asked since the last change of its carrier and its driver says so.
+    fn down_reason(&self, link: IfIndex) -> Option<DownReason>;
+}
 
 /// A collector that holds everything it needs privileges for, and has no thread yet.
 pub trait Opened {

@@ -61,14 +61,20 @@ impl Seen {
         }
     }
 
-    /// In all threads: those that serve, drain, follow links and write the log.
+    /// In all threads: those that serve, drain, follow links, read ports and write the log.
     fn holds_nothing_more_than_it_must(&self) -> Threads {
         let threads = Threads::of(self.pair.exporter.pid());
         let mut names = threads.names();
         names.sort_unstable();
         assert_eq!(
             names,
-            ["links", "log", "netdrop-exporte", "tokio-rt-worker"]
+            [
+                "links",
+                "log",
+                "netdrop-exporte",
+                "ports",
+                "tokio-rt-worker"
+            ]
         );
         let needed = needed_to_read_maps();
         for (set, held) in [

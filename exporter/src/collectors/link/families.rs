@@ -10,7 +10,7 @@ use prometheus::proto::{Metric, MetricFamily};
 use super::{
     losses::Loss,
     message::{Admin, Carrier},
-    sysfs::is_physical,
+    sysfs::{bus_address, is_physical},
     table::{Removed, Row},
     transitions::Transition,
 };
@@ -72,6 +72,7 @@ fn info(rows: &[Row]) -> MetricFamily {
             };
             let driver = facts.map(|facts| &facts.driver);
             let labels = [
+                ("bus_address", &*label(bus_address(&row.link, facts))),
                 ("device", &*row.link.name.label()),
                 ("driver", &*label(driver)),
                 ("kind", &*kind),
@@ -222,6 +223,7 @@ mod tests {
         });
         port.facts = Some(Facts {
             driver: "mlx5_core".into(),
+            bus_address: "0000:3b:00.0".into(),
             physical: true,
             role: Role::Port,
         });

@@ -250,6 +250,7 @@ mod tests {
             link: after,
             facts: Some(Facts {
                 driver: "virtio_net".into(),
+                bus_address: "virtio2".into(),
                 physical: true,
                 role: Role::Port,
             }),

@@ -26,6 +26,7 @@ use crate::{
 
 pub mod dump_sync;
 mod families;
+mod followed;
 pub mod journal;
 pub mod losses;
 pub mod message;
@@ -38,6 +39,7 @@ pub mod table;
 mod testing;
 pub mod transitions;
 
+use followed::Followed;
 use journal::Journal;
 use monitor::Monitor;
 use netlink::LinkSocket;
@@ -88,12 +90,19 @@ impl LinkCollector {
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .context("make an eventfd to stop with")?;
         let shared = Arc::new(Shared::new(Table::new(common.filter.clone())));
+        let followed = Followed {
+            shared: Arc::clone(&shared),
+            sysfs: Sysfs::new(&common.sysfs),
+        };
+        // There is one link collector, so nobody has set it.
+        common.followed_links.set(Arc::new(followed)).ok();
         let (complete, first_dump) = mpsc::sync_channel(1);
         let monitor = Monitor {
             shared: Arc::clone(&shared),
             devices: Arc::clone(&common.devices),
             sysfs: Sysfs::new(&common.sysfs),
             journal: Journal::new(common.dropped_while_down.get().cloned()),
+            port_watch: common.port_watch.get().cloned(),
             stop: stop.try_clone().context("share the eventfd")?,
             complete: Some(complete),
         };

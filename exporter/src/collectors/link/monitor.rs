@@ -22,8 +22,12 @@ use super::{
     shared::Shared,
     sysfs::{Sysfs, is_physical},
     table::{Change, Event, Moment},
+    transitions::Transition,
 };
-use crate::devices::{Devices, IfIndex};
+use crate::{
+    collectors::PortWatch,
+    devices::{Devices, IfIndex},
+};
 
 /// Datagrams that are read before the log is written. It is bounded so that an endless stream of
 /// changes cannot keep the log silent.
@@ -38,6 +42,7 @@ pub(super) struct Monitor {
     pub(super) devices: Arc<Devices>,
     pub(super) sysfs: Sysfs,
     pub(super) journal: Journal,
+    pub(super) port_watch: Option<Arc<dyn PortWatch>>,
     /// Readable or closed when the thread is to end.
     pub(super) stop: OwnedFd,
     /// To be told when the table is complete for the first time.
@@ -96,6 +101,7 @@ impl Monitor {
         if self.wait(socket, deadline)? == Turn::Stop {
             return Ok(Turn::Stop);
         }
+        let version = self.shared.table().version();
         let mut news = News::default();
         let read = self.read(socket, dump_sync, &mut news);
         // What would decide otherwise may still be unread, or lost.
@@ -104,6 +110,7 @@ impl Monitor {
             self.note(events, &mut news);
         }
         // Also what was read before an error.
+        self.tell_port_watch(version, &news.changes);
         self.read_speeds(&mut news);
         self.write_log(&news.changes);
         read?;
@@ -201,6 +208,23 @@ impl Monitor {
                     change,
                     at: Instant::now(),
                 }),
+            }
+        }
+    }
+
+    /// Before anything here waits for a driver.
+    fn tell_port_watch(&self, version: u64, changes: &[LoggedChange]) {
+        let Some(watch) = &self.port_watch else {
+            return;
+        };
+        if self.shared.table().version() != version {
+            watch.links_changed();
+        }
+        for logged in changes {
+            let happened = logged.change.happened;
+            let carrier = [Transition::CarrierDown, Transition::CarrierUp];
+            if carrier.into_iter().any(|it| happened.get(it) > 0) {
+                watch.carrier_changed(logged.change.link.index);
             }
         }
     }

@@ -18,6 +18,8 @@ use crate::kernel::name::Name;
 pub struct Facts {
     /// The driver of the bus device; empty without one.
     pub driver: Name,
+    /// What the bus device is called on its bus, such as `0000:3b:00.0`; empty without one.
+    pub bus_address: Name,
     /// Whether there is a bus device (PCI, USB, virtio, ...) at all; see [`is_physical`].
     pub physical: bool,
     /// What the device is, where netlink gives no kind.
@@ -30,6 +32,15 @@ pub fn is_physical(link: &Link, facts: Option<&Facts>) -> bool {
         Parent::Device { .. } => true,
         Parent::None => false,
         Parent::Unknown => facts.is_some_and(|facts| facts.physical),
+    }
+}
+
+/// What the bus device of a link is called on its bus.
+pub fn bus_address<'a>(link: &'a Link, facts: Option<&'a Facts>) -> Option<&'a Name> {
+    match &link.parent {
+        Parent::Device { name, .. } => Some(name),
+        Parent::None => None,
+        Parent::Unknown => facts.map(|facts| &facts.bus_address),
     }
 }
 
@@ -104,7 +115,8 @@ impl Sysfs {
             return (link.parent == Parent::Unknown).then(Facts::default);
         }
         Some(Facts {
-            driver: driver(&bus_device).unwrap_or_default(),
+            driver: last_part(fs::read_link(bus_device.join("driver"))),
+            bus_address: last_part(fs::canonicalize(&bus_device)),
             physical: true,
             role: Role::of(&bus_device, directory.as_deref()),
         })
@@ -120,7 +132,7 @@ impl Sysfs {
 
     /// Where `class/net` shows this link, and not another one of the same name: several namespaces
     /// have an `eth0`, often with the same index, and a macvlan can have the address of its port.
-    fn directory(&self, link: &Link) -> Option<PathBuf> {
+    pub fn directory(&self, link: &Link) -> Option<PathBuf> {
         let directory = self.root.join("class/net").join(link.name.as_os_str());
         let address = fs::read_to_string(directory.join("address")).ok()?;
         let bus_device = fs::read_link(directory.join("device")).ok();
@@ -137,10 +149,10 @@ impl Sysfs {
     }
 }
 
-fn driver(bus_device: &Path) -> io::Result<Name> {
-    let driver = fs::read_link(bus_device.join("driver"))?;
-    let name = driver.file_name().unwrap_or_default();
-    Ok(name.into())
+/// What the file is called that a link leads to; empty if it cannot be read.
+fn last_part(target: io::Result<PathBuf>) -> Name {
+    let target = target.unwrap_or_default();
+    target.file_name().unwrap_or_default().into()
 }
 
 /// `52:54:00:12:34:56`, as sysfs writes an address (`address_show` in `net/core/net-sysfs.c`).
@@ -216,6 +228,7 @@ mod tests {
     fn port(role: Role) -> Option<Facts> {
         Some(Facts {
             driver: "virtio_net".into(),
+            bus_address: "virtio2".into(),
             physical: true,
             role,
         })
@@ -234,6 +247,7 @@ mod tests {
             let facts = sysfs.facts(&link);
             assert_eq!(facts, port(Role::Port), "{link:?}");
             assert!(is_physical(&link, facts.as_ref()));
+            assert_eq!(bus_address(&link, facts.as_ref()), Some(&"virtio2".into()));
             assert_eq!(sysfs.speed(&link), Some(1000), "{link:?}");
         }
     }

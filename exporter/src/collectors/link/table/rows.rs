@@ -4,10 +4,13 @@ use std::{collections::HashMap, time::SystemTime};
 
 use super::{Removed, Table, device::is_port};
 use crate::{
-    collectors::link::{
-        message::Link,
-        sysfs::Facts,
-        transitions::{PerTransition, Transition},
+    collectors::{
+        FollowedLink,
+        link::{
+            message::Link,
+            sysfs::{Facts, is_physical},
+            transitions::{PerTransition, Transition},
+        },
     },
     devices::IfIndex,
     kernel::name::Name,
@@ -71,6 +74,35 @@ impl Table {
             *row.last.get_mut(Transition::Removed) = last;
         }
         row
+    }
+
+    /// The links that can be ports, those with a bus device and those that rtnetlink has no kind for;
+    /// and bonds with their members.
+    pub fn port_candidates(&self) -> Vec<FollowedLink> {
+        let link_of = |index| self.devices.get(&index).map(|device| &device.link);
+        let is_bond = |link: &Link| link.kind == *"bond";
+        let bond = |link: &Link| {
+            let master = link_of(link.master?)?;
+            is_bond(master).then(|| master.name.clone())
+        };
+        let candidates = self.names.values().filter_map(|index| {
+            let device = self.devices.get(index)?;
+            let link = &device.link;
+            let (facts, bond) = (device.facts.as_ref(), bond(link));
+            let physical = is_physical(link, facts);
+            let is_bond = is_bond(link);
+            let is_candidate = physical || is_bond || bond.is_some() || link.kind.is_empty();
+            is_candidate.then(|| FollowedLink {
+                index: link.index,
+                name: link.name.clone(),
+                driver: facts.map(|facts| facts.driver.clone()).unwrap_or_default(),
+                physical,
+                is_bond,
+                bond,
+                is_shown: device.shown,
+            })
+        });
+        candidates.collect()
     }
 
     /// The ends of veth pairs by their other ends. The kernel announces the end that it makes first

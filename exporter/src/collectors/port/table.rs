@@ -1,0 +1,198 @@
+//! What is known of each port, and what of it is served. Pure.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::SystemTime,
+};
+
+use super::{
+    counters::{Counter, Readings, counters},
+    steady::Steady,
+};
+use crate::{
+    collectors::FollowedLink,
+    devices::IfIndex,
+    kernel::{
+        driver_info::DriverInfo,
+        name::Name,
+        netlink::{
+            bond::{BondMember, Bonding},
+            ethtool::{
+                down_reason::DownReason, link_info::Connector, link_modes::LinkModes,
+                link_state::LinkState,
+            },
+        },
+    },
+};
+
+/// All ports, and all members of bonds.
+#[derive(Debug, Default)]
+pub struct Table {
+    ports: HashMap<IfIndex, Port>,
+    version: u64,
+}
+
+/// What is known of one.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// What the collector `link` knows of it.
+    pub link: FollowedLink,
+    /// Whether it is a port: it has a bus device, or a driver with statistics of ethtool. Unknown until
+    /// it is asked.
+    pub is_port: Option<bool>,
+    /// What does not change while the device is there.
+    pub facts: Option<Facts>,
+    /// When that was read.
+    pub facts_at: Option<SystemTime>,
+    /// LINKSTATE, as it was read last.
+    pub state: Option<LinkState>,
+    /// LINKMODES, as they were read last.
+    pub modes: Option<LinkModes>,
+    /// What the bonding driver says of it.
+    pub bonding: Bonding,
+    /// When it was last read as a whole.
+    pub read_at: Option<SystemTime>,
+    /// How many questions it did not answer, or wrongly.
+    pub failures: u64,
+    counters: BTreeMap<Counter, Counted>,
+}
+
+/// What a driver says of its device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Versions.
+    pub driver: DriverInfo,
+    /// What the cable goes into.
+    pub connector: Option<Connector>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    steady: Steady,
+    /// Whether the last reading had it. What a driver stops to tell is not served, but remembered.
+    is_told: bool,
+}
+
+impl Port {
+    fn new(link: FollowedLink) -> Self {
+        Self {
+            is_port: link.physical.then_some(true),
+            link,
+            facts: None,
+            facts_at: None,
+            state: None,
+            modes: None,
+            bonding: Bonding::None,
+            read_at: None,
+            failures: 0,
+            counters: BTreeMap::new(),
+        }
+    }
+
+    /// All counters that the last reading had.
+    pub fn counters(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
+        let told = self.counters.iter().filter(|(_, counted)| counted.is_told);
+        told.map(|(&counter, counted)| (counter, counted.steady.value()))
+    }
+
+    /// Why its link is down, if its driver says so.
+    pub fn down_reason(&self) -> Option<DownReason> {
+        self.state.and_then(|state| state.down_reason)
+    }
+}
+
+impl Table {
+    /// Another number as soon as anything else would be served.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// These are the links that are read; others have gone. A device that was renamed is the same.
+    pub fn set_links(&mut self, links: Vec<FollowedLink>) {
+        let is_known =
+            |link: &FollowedLink| self.get(link.index).is_some_and(|it| it.link == *link);
+        if links.len() == self.ports.len() && links.iter().all(is_known) {
+            return;
+        }
+        self.version += 1;
+        let mut known = std::mem::take(&mut self.ports);
+        for link in links {
+            let index = link.index;
+            let port = match known.remove(&index) {
+                Some(port) => Port { link, ..port },
+                None => Port::new(link),
+            };
+            self.ports.insert(index, port);
+        }
+    }
+
+    /// Changes what is known of a port, if it is still there.
+    pub fn update(&mut self, index: IfIndex, change: impl FnOnce(&mut Port)) {
+        if let Some(port) = self.ports.get_mut(&index) {
+            self.version += 1;
+            change(port);
+        }
+    }
+
+    /// What is known of a port.
+    pub fn get(&self, index: IfIndex) -> Option<&Port> {
+        self.ports.get(&index)
+    }
+
+    /// Those that are shown, sorted by name.
+    pub fn shown(&self) -> Vec<&Port> {
+        let shown = self.ports.values().filter(|port| port.link.is_shown);
+        let mut ports: Vec<_> = shown.collect();
+        ports.sort_unstable_by(|a, b| a.link.name.cmp(&b.link.name));
+        ports
+    }
+
+    /// The indexes of all.
+    pub fn indexes(&self) -> Vec<IfIndex> {
+        self.ports.keys().copied().collect()
+    }
+}
+
+impl Port {
+    /// The carrier changed: how the link is, and why, is not known until it is read again.
+    pub fn carrier_changed(&mut self) {
+        self.state = self.state.map(|state| LinkState {
+            down_reason: None,
+            ..state
+        });
+        self.modes = self.modes.map(|modes| LinkModes {
+            speed: None,
+            duplex: None,
+            ..modes
+        });
+    }
+
+    /// It could not be read: nothing that was known still holds. Counters go on when it can.
+    pub fn forget(&mut self) {
+        (self.state, self.modes, self.bonding) = (None, None, Bonding::None);
+        for counted in self.counters.values_mut() {
+            counted.is_told = false;
+        }
+    }
+
+    /// It was read as a whole.
+    pub fn count(&mut self, readings: &Readings, at: SystemTime) {
+        self.read_at = Some(at);
+        for counted in self.counters.values_mut() {
+            counted.is_told = false;
+        }
+        for (counter, reading) in counters(readings, &self.link.driver.label()) {
+            let counted = self.counters.entry(counter).or_default();
+            counted.is_told = true;
+            counted.steady.update(reading);
+        }
+    }
+
+    /// The bond that it is a member of, and how.
+    pub fn membership(&self) -> Option<(&Name, BondMember)> {
+        match (&self.link.bond, &self.bonding) {
+            (Some(bond), Bonding::Member(member)) => Some((bond, *member)),
+            _ => None,
+        }
+    }
+}
