@@ -8,6 +8,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
 mount -t tmpfs tmp /tmp
+mount -t debugfs debugfs /sys/kernel/debug
 ln -s /proc/self/fd /dev/fd
 ip link set lo up
 # What a running system has loaded; the kernel loads the rest itself when it is asked for.
@@ -21,14 +22,21 @@ mkdir /tmp/tracefs && mount -t tracefs tracefs /tmp/tracefs
 # Or each trace would patch the scheduler, which an emulator is not good at (run.sh). Names of commands are not needed.
 echo 0 >/tmp/tracefs/options/record-cmd
 has_field() { grep -q "field:.* $1;" /tmp/tracefs/events/skb/kfree_skb/format; }
+has_ports() { [ -e /testport-reasons ]; }
+# is_for NEEDS: whether this machine runs what needs that.
+is_for() {
+    case $1 in
+        ports) has_ports ;;
+        -) ! has_ports ;;
+        *) ! has_ports && has_field "$1" ;;
+    esac
+}
 
 {
     echo "RELEASE $(uname -r)"
     while read -r needs tests; do
         case $needs in '#'* | '') continue ;; esac
-        if [ "$needs" != - ] && ! has_field "$needs"; then
-            continue
-        fi
+        is_for "$needs" || continue
         for word in $tests; do
             if ! /e2e --list "$word" | grep -q ': test$'; then
                 echo "END $word 1 at once: no test is called so"

@@ -4,13 +4,13 @@
 #
 #   tests/kernels/root.sh userland DIRECTORY ARCHITECTURE        programs, checks and exporter: DIRECTORY/userland.cpio
 #                                                                (the exporter and the checks stand in DIRECTORY/built)
-#   tests/kernels/root.sh kernel DIRECTORY ARCHITECTURE SUITE IMAGE   DIRECTORY/kernel, and DIRECTORY/modules.cpio
+#   tests/kernels/root.sh kernel DIRECTORY ARCHITECTURE SUITE IMAGE [MODULE]   DIRECTORY/kernel, DIRECTORY/modules.cpio
 #
-# IMAGE is a package linux-image-* of SUITE.
+# IMAGE is a package linux-image-* of SUITE; MODULE is what module/build.sh built for it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-userland=(busybox iproute2 nftables kmod util-linux coreutils bpftool libunbound8 libxdp1 libnuma1)
+userland=(busybox iproute2 ethtool nftables kmod util-linux coreutils bpftool libunbound8 libxdp1 libnuma1)
 # Only ovs-dpctl of it, which needs those libraries and none of the rest.
 switch=openvswitch-switch
 # Programs and libraries of one suite fit each other, and those of this machine fit what was built on it.
@@ -25,7 +25,7 @@ main() {
     ln -s usr/lib "$root/lib"
     case $part in
         userland) add_userland; archive userland.cpio ;;
-        kernel) add_kernel "$4" "$5"; archive modules.cpio ;;
+        kernel) add_kernel "${@:4}"; archive modules.cpio ;;
     esac
     rm -rf "$root" "$scratch"
 }
@@ -66,6 +66,10 @@ add_kernel() {
     rm -rf "$root/lib/modules/$release/kernel/drivers/net"/{ethernet,wireless}
     # What is built in and in which order; newer packages leave it out.
     find "$modules" -maxdepth 1 -name 'modules.*' -exec cp -t "$root/lib/modules/$release" {} +
+    if [ $# -gt 2 ]; then
+        cp "$3" "$root/lib/modules/$release/"
+        cp "$(dirname "$3")/testport-reasons" "$root/"
+    fi
     depmod --basedir "$root" "$release" 2>/dev/null
 }
 

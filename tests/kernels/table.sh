@@ -30,7 +30,7 @@ table() {
     while read -r name suite architecture _; do
         console=$work/$name/console
         echo "| \`$name\` | $suite, $architecture | $(version "$console") | $(has reasons) | $(has rx_sk) | $(has module_reasons) | $(has nested) |"
-    done < <(grep -v '^#' $here/kernels.list)
+    done < <(awk '!/^#/ && NF == 4' $here/kernels.list)
 }
 
 # version CONSOLE: such as 6.12.
@@ -49,7 +49,7 @@ has() {
 
 # rows [FILE]: those of the kernels.
 rows() {
-    grep -E "^\| \`($(awk '!/^#/ && NF { print $1 }' $here/kernels.list | paste -sd'|'))\` \|" "$@"
+    grep -E "^\| \`($(awk '!/^#/ && NF == 4 { print $1 }' $here/kernels.list | paste -sd'|'))\` \|" "$@"
 }
 
 without_version() {

@@ -40,6 +40,7 @@ pub mod strace;
 pub mod symbols;
 mod sys;
 pub mod tap;
+pub mod testport;
 pub mod tracefs;
 pub mod uplink;
 pub mod wait;

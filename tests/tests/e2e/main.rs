@@ -23,6 +23,7 @@ mod modules;
 mod names;
 mod namespaces;
 mod nested;
+mod ports;
 mod privileges;
 mod reasons_rx;
 mod reasons_sockets;
