@@ -13,6 +13,8 @@ ln -s /proc/self/fd /dev/fd
 ip link set lo up
 # What a running system has loaded; the kernel loads the rest itself when it is asked for.
 modprobe tun
+# Where it is not built in.
+modprobe --quiet virtio_pci
 
 # As the unit has it: before 5.11 maps count as locked memory.
 ulimit -l unlimited

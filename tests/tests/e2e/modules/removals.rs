@@ -20,7 +20,7 @@ struct Watch {
 
 impl Watch {
     fn begin() -> Self {
-        run(&["modprobe", "--all", "virtio_pci", "virtio_net"]);
+        run(&["modprobe", "virtio_net"]);
         let port = port();
         let exporter = Exporter::start(&[]);
         let watch = Self { port, exporter };
