@@ -27,6 +27,7 @@ use super::{
 use crate::{
     collectors::PortWatch,
     devices::{Devices, IfIndex},
+    error::one_line,
 };
 
 /// Datagrams that are read before the log is written. It is bounded so that an endless stream of
@@ -68,7 +69,7 @@ impl Monitor {
                 Ok(Turn::Stop) => return,
                 Ok(Turn::Again) => {}
                 Err(e) => {
-                    self.outage_begins(format!("{e:#}"));
+                    self.outage_begins(one_line(&e));
                     self.shared.losses.count(Loss::SocketError);
                     dump_sync.lost(Loss::SocketError, Instant::now());
                     match self.reopen() {
@@ -286,7 +287,7 @@ impl Monitor {
                 LinkSocket::open().and_then(|socket| socket.port().map(|port| (socket, port)));
             match opened {
                 Ok(opened) => return Some(opened),
-                Err(e) => self.outage_begins(format!("{e:#}")),
+                Err(e) => self.outage_begins(one_line(&e)),
             }
         }
     }
