@@ -160,11 +160,18 @@ fn line(change: &Change, what: &str, speed: Option<u32>) -> String {
 }
 
 fn what(transition: Transition, times: u32) -> String {
-    let what = transition.label().replace('_', " ");
+    // Written out, so that who greps the sources for a line of the log finds it.
+    let what = match transition {
+        Transition::AdminDown => "admin down",
+        Transition::AdminUp => "admin up",
+        Transition::CarrierDown => "carrier down",
+        Transition::CarrierUp => "carrier up",
+        Transition::Removed => "removed",
+    };
     if times > 1 {
         format!("{what} {times} times")
     } else {
-        what
+        what.to_owned()
     }
 }
 
