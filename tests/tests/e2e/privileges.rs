@@ -99,7 +99,10 @@ fn an_ordinary_user_with_three_capabilities_sees_everything_and_holds_none_then(
     seen.drops_are_complete();
     seen.links_are_complete();
     assert_eq!(seen.pair.exporter.complaints(), Vec::<String>::new());
-    seen.introduced_itself(&["function names; started with CAP_SYSLOG, CAP_PERFMON and CAP_BPF"]);
+    seen.introduced_itself(&[
+        "function names",
+        "started with CAP_SYSLOG, CAP_PERFMON and CAP_BPF",
+    ]);
     let threads = seen.holds_nothing_more_than_it_must();
     let users = threads.values("Uid");
     assert!(users.iter().all(|ids| ids.starts_with("65534\t")));
