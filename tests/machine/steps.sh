@@ -274,7 +274,7 @@ without_capabilities_there_is_one_clear_line() {
     mkdir -p /run/systemd/system/$unit.service.d
     printf '[Service]\nAmbientCapabilities=\n' >/run/systemd/system/$unit.service.d/none.conf
     systemctl daemon-reload
-    complaints_of systemctl restart $unit | one_line 'cannot count drops' 'CAP_BPF and CAP_PERFMON are missing'
+    complaints_of systemctl restart $unit | one_line 'cannot count drops' 'CAP_PERFMON and CAP_BPF are missing'
     systemctl is-active $unit
     rm -r /run/systemd/system/$unit.service.d
     systemctl daemon-reload
