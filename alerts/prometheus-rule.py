@@ -3,7 +3,7 @@
 
   alerts/prometheus-rule.py | kubectl apply -f -
 
-An operator whose ruleSelector asks for a label ignores it without that one (see the README).
+An operator whose ruleSelector asks for a label ignores it without that one (see alerts/README.md).
 """
 
 import os

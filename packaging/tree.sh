@@ -30,6 +30,9 @@ done
 
 put CHANGELOG.md usr/share/doc/$name/CHANGELOG.md
 put README.md usr/share/doc/$name/README.md
+for folder in exporter packaging; do
+    put "$folder/README.md" "usr/share/doc/$name/$folder/README.md"
+done
 put packaging/deb/copyright usr/share/doc/$name/copyright
 put LICENSE usr/share/doc/$name/LICENSE
 put exporter-ebpf/LICENSE-MIT usr/share/doc/$name/LICENSE-MIT

@@ -17,7 +17,7 @@ main() {
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     mkdir -p "$scratch/check/newer"
-    cp "$target"/packages/netdrop-exporter_*_amd64.deb README.md tests/machine/{inside.sh,steps.sh,receiver.py} "$scratch/check/"
+    cp "$target"/packages/netdrop-exporter_*_amd64.deb packaging/README.md tests/machine/{inside.sh,steps.sh,receiver.py} "$scratch/check/"
     tests/machine/alertmanager.py alerts/alertmanager.example.yml >"$scratch/check/alertmanager.yml"
     newer_package "$scratch"/check/*.deb "$scratch/check/newer"
     printf '%s\n' "$@" >"$scratch/check/chosen"

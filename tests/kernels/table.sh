@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The table of kernels in README.md, out of what the checks found out about each.
+# The table of kernels in tests/README.md, out of what the checks found out about each.
 #
 #   tests/kernels/table.sh           prints it, from the last run on each kernel
-#   tests/kernels/table.sh --check   whether README.md says the same; versions may have moved on
+#   tests/kernels/table.sh --check   whether tests/README.md says the same; versions may have moved on
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -15,12 +15,12 @@ main() {
         return
     fi
     local differences
-    if ! differences=$(diff <(rows README.md | without_version) <(table | rows | without_version)); then
-        echo "the table of kernels in README.md is not what the checks found out (tests/kernels/table.sh prints it):"
+    if ! differences=$(diff <(rows tests/README.md | without_version) <(table | rows | without_version)); then
+        echo "the table of kernels in tests/README.md is not what the checks found out (tests/kernels/table.sh prints it):"
         echo "$differences"
         return 1
     fi
-    echo "the table of kernels in README.md is what the checks found out"
+    echo "the table of kernels in tests/README.md is what the checks found out"
 }
 
 table() {

@@ -7,7 +7,7 @@
 #   cable off|on       please pull or plug the network card's cable
 #   done               all steps were tried
 #
-# /check holds the packages, README.md and the rest of what tests/machine.sh puts there.
+# /check holds the packages, packaging/README.md and the rest of what tests/machine.sh puts there.
 set -uo pipefail
 cd /check || exit 1
 # shellcheck source=tests/machine/steps.sh

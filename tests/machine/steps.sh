@@ -24,7 +24,7 @@ not() {
     fi
 }
 
-# section HEADING: that section of the README.
+# section HEADING: that section of packaging/README.md.
 section() {
     awk -v heading="$1" '$0 == heading { inside = 1; next } /^##/ { inside = 0 } inside' README.md
 }
