@@ -14,8 +14,7 @@ use crate::web::{ListenAddress, TelemetryPath};
 /// Serve metrics over HTTP (the default).
 #[derive(clap::Args)]
 pub struct ServeArgs {
-    /// Address to serve on: `:PORT` for all addresses of the host, `HOST:PORT` or `[IPV6]:PORT`;
-    /// repeatable.
+    /// Address to listen on: `:PORT` (all addresses), `HOST:PORT` or `[IPV6]:PORT`; repeatable.
     #[arg(
         long = "web.listen-address",
         value_name = "ADDRESS",
@@ -23,7 +22,7 @@ pub struct ServeArgs {
     )]
     pub listen_addresses: Vec<ListenAddress>,
 
-    /// Path of the metrics; `/` leaves out the landing page.
+    /// Path of the metrics; `/` replaces the landing page.
     #[arg(
         long = "web.telemetry-path",
         value_name = "PATH",
@@ -35,8 +34,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub collectors: collectors::Flags,
 
-    /// Serve only devices whose whole name matches this regular expression; the drops of others get
-    /// `device="other"`. It matches bytes: write one that is not UTF-8 as in labels, `\xb9`.
+    /// Serve only devices whose whole name matches this regular expression; drops of the others get
+    /// `device="other"`. It matches bytes: write one that is not UTF-8 as labels do, `\xb9`.
     #[arg(
         long = "collector.link.device-include",
         value_name = "REGEX",
@@ -45,7 +44,7 @@ pub struct ServeArgs {
     )]
     pub device_include: Option<DevicePattern>,
 
-    /// Serve all devices but those whose whole name matches this regular expression of bytes.
+    /// Serve all devices except those whose whole name matches this regular expression.
     #[arg(
         long = "collector.link.device-exclude",
         value_name = "REGEX",
@@ -65,7 +64,7 @@ pub struct ServeArgs {
     #[arg(long = "path.sysfs", value_name = "DIRECTORY", default_value = "/sys")]
     pub sysfs: PathBuf,
 
-    /// The least severe messages to log.
+    /// Log messages of this level and above.
     #[arg(
         long = "log.level",
         value_name = "LEVEL",

@@ -170,13 +170,13 @@ impl Exposition {
             build_info(),
             family(
                 "netdrop_collector_success",
-                "Whether the collector succeeded in this scrape; 0 also if it could not start.",
+                "Whether the collector succeeded in this scrape; 0 if it could not start.",
                 MetricType::GAUGE,
                 success,
             ),
             family(
                 "netdrop_collector_duration_seconds",
-                "How long the collector took in this scrape, with the encoding of what it said.",
+                "Time the collector took in this scrape, including encoding.",
                 MetricType::GAUGE,
                 duration,
             ),
@@ -258,7 +258,7 @@ fn build_info() -> MetricFamily {
     ];
     family(
         "netdrop_exporter_build_info",
-        "What this exporter was built from and for; always 1.",
+        "Version, revision and target of this build; always 1.",
         MetricType::GAUGE,
         [sample(&labels, 1.0)],
     )

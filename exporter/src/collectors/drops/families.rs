@@ -41,7 +41,7 @@ pub(super) fn append(snapshot: &Snapshot<'_>, families: &mut Vec<MetricFamily>) 
 fn dropped_packets(series: &Series) -> MetricFamily {
     counter(
         "netdrop_dropped_packets_total",
-        "Packets (skbs) that the kernel freed as dropped.",
+        "Packets (skbs) the kernel freed as dropped.",
         by_labels(series, |tally| tally.packets),
     )
 }
@@ -49,7 +49,7 @@ fn dropped_packets(series: &Series) -> MetricFamily {
 fn dropped_bytes(series: &Series) -> MetricFamily {
     counter(
         "netdrop_dropped_bytes_total",
-        "Length of the packets that the kernel freed as dropped, at the point of the drop.",
+        "Length of the packets the kernel freed as dropped, measured at the drop.",
         by_labels(series, |tally| tally.bytes),
     )
 }
@@ -70,8 +70,7 @@ fn by_labels(series: &Series, value: impl Fn(Tally) -> u64) -> impl Iterator<Ite
 fn categories(series: &Series) -> MetricFamily {
     counter(
         "netdrop_category_dropped_packets_total",
-        "All packets that the kernel freed as dropped, by category. With the unattributed ones these \
-         are all since start, exactly.",
+        "Packets the kernel freed as dropped, by category. Together with the unattributed ones: every drop since the start.",
         series.categories().map(|(category, packets)| {
             sample(&[("category", category.as_str())], as_float(packets))
         }),
@@ -81,7 +80,7 @@ fn categories(series: &Series) -> MetricFamily {
 fn link_down(series: &Series) -> MetricFamily {
     counter(
         "netdrop_link_down_dropped_packets_total",
-        "Packets dropped while their device had no carrier or was down.",
+        "Packets dropped while their device had no carrier or was administratively down.",
         series.link_down().map(|(labels, packets)| {
             let labels = [
                 ("device", &*labels.device.label()),
@@ -97,7 +96,7 @@ fn unattributed(snapshot: &Snapshot<'_>) -> MetricFamily {
     let nested = snapshot.unattributed.busy + snapshot.run_stats.recursion_misses;
     counter(
         "netdrop_unattributed_packets_total",
-        "Dropped packets that were counted without reason, function, state and device.",
+        "Dropped packets counted without reason, function, state and device: the drop map was full, or the drop interrupted the program itself.",
         [
             ("map_full", snapshot.unattributed.map_full),
             ("nested", nested),
@@ -109,7 +108,7 @@ fn unattributed(snapshot: &Snapshot<'_>) -> MetricFamily {
 fn reasons(series: &Series) -> MetricFamily {
     gauge(
         "netdrop_reason_info",
-        "The category of each reason that has a series; 1.",
+        "The category of each reason that has a series; always 1.",
         series.reasons().into_iter().map(|(reason, category)| {
             sample(&[("category", category.as_str()), ("reason", reason)], 1.0)
         }),
@@ -121,12 +120,12 @@ fn map_fill(fullest: usize, max_entries: u32) -> [MetricFamily; 2] {
     [
         single(
             "netdrop_drop_map_entries",
-            "Elements in the kernel's map of drops, in the fullest drain since the last scrape.",
+            "Entries in the kernel's drop map: the most found by any read since the last scrape.",
             as_float(fullest as u64),
         ),
         single(
             "netdrop_drop_map_capacity",
-            "Elements that the kernel's map of drops can hold.",
+            "Entries the kernel's drop map can hold.",
             f64::from(max_entries),
         ),
     ]
@@ -140,12 +139,12 @@ fn run_stats(run_stats: RunStats) -> Vec<MetricFamily> {
     vec![
         counter(
             "netdrop_bpf_runs_total",
-            "Runs of the BPF program while the kernel counted them.",
+            "Runs of the BPF program, while kernel.bpf_stats_enabled is 1.",
             [sample(&[], as_float(run_stats.runs))],
         ),
         counter(
             "netdrop_bpf_run_seconds_total",
-            "Time that those runs took.",
+            "Time spent in the BPF program, while kernel.bpf_stats_enabled is 1.",
             [sample(&[], run_stats.run_time.as_secs_f64())],
         ),
     ]

@@ -12,8 +12,8 @@ const MAX_SERIES_LIMIT: i64 = 100_000;
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Flags {
-    /// Distinct drops that the kernel can hold between two reads, 5 s apart at most. Each costs 288
-    /// bytes of kernel memory, and 32 more for each possible CPU.
+    /// Distinct drops the kernel can hold between two reads, which are at most 5 s apart (1 to 65536).
+    /// Each takes 288 bytes of kernel memory, and 32 more per possible CPU.
     #[arg(
         long = "collector.drops.max-entries",
         value_name = "N",
@@ -22,7 +22,8 @@ pub struct Flags {
     )]
     pub max_entries: u32,
 
-    /// Series of dropped packets that are served; beyond it, new ones join `device="other"`.
+    /// Most series of dropped packets to serve (1 to 100000); beyond that, new ones join
+    /// `device="other"`.
     #[arg(
         long = "collector.drops.max-series",
         value_name = "N",
@@ -31,12 +32,12 @@ pub struct Flags {
     )]
     pub max_series: u32,
 
-    /// Also serve how many bytes were dropped: as many series again.
+    /// Serve dropped bytes, too; this doubles the number of series.
     #[arg(long = "collector.drops.bytes")]
     pub bytes: bool,
 
-    /// Serve the devices of every network namespace, instead of `netns="other"` for all but the
-    /// exporter's own.
+    /// Tell the devices of all network namespaces apart. Without it, every namespace but the
+    /// exporter's own is `netns="other"`.
     #[arg(long = "collector.drops.all-netns")]
     pub all_netns: bool,
 }

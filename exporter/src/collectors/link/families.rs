@@ -43,17 +43,17 @@ pub(super) fn append_losses(
     families.extend([
         counter(
             "netdrop_netlink_overruns_total",
-            "How often the kernel had more notifications of links than the socket could take.",
+            "Times the kernel had more link notifications than the socket could take (ENOBUFS); the links were listed again.",
             [sample(&[], times(Loss::Overrun) as f64)],
         ),
         counter(
             "netdrop_netlink_errors_total",
-            "How often links had to be listed again for another cause than an overrun.",
+            "Times the links had to be listed again for a cause other than an overrun.",
             Loss::ERRORS.map(|loss| sample(&[("cause", loss.label())], times(loss) as f64)),
         ),
         counter(
             "netdrop_netlink_resyncs_total",
-            "How often the table of links was rebuilt since it was complete first.",
+            "Times the table of links was rebuilt after it was first complete.",
             [sample(&[], resyncs as f64)],
         ),
     ]);
@@ -62,7 +62,7 @@ pub(super) fn append_losses(
 fn info(rows: &[Row]) -> MetricFamily {
     gauge(
         "netdrop_link_info",
-        "What a link is and what it sits on; 1.",
+        "What a link is and what it sits on; always 1.",
         rows.iter().map(|row| {
             let facts = row.facts.as_ref();
             let physical = is_physical(&row.link, facts);
@@ -88,7 +88,7 @@ fn info(rows: &[Row]) -> MetricFamily {
 fn admin_up(rows: &[Row]) -> MetricFamily {
     gauge(
         "netdrop_link_admin_up",
-        "Whether the link is set up (IFF_UP).",
+        "Whether the link is administratively up (IFF_UP).",
         per_device(rows, |row| flag(row.link.admin == Admin::Up)),
     )
 }
@@ -96,7 +96,7 @@ fn admin_up(rows: &[Row]) -> MetricFamily {
 fn carrier(rows: &[Row]) -> MetricFamily {
     gauge(
         "netdrop_link_carrier",
-        "Whether the link has a carrier.",
+        "Whether the link has carrier.",
         per_device(rows, |row| flag(row.link.carrier == Carrier::On)),
     )
 }
@@ -104,7 +104,7 @@ fn carrier(rows: &[Row]) -> MetricFamily {
 fn operstate(rows: &[Row]) -> MetricFamily {
     gauge(
         "netdrop_link_operstate",
-        "The operational state of the link by RFC 2863; 1 for the current one.",
+        "The link's operational state (RFC 2863); 1 for the current one.",
         rows.iter().map(|row| {
             let labels = [
                 ("device", &*row.link.name.label()),
@@ -118,7 +118,7 @@ fn operstate(rows: &[Row]) -> MetricFamily {
 fn carrier_ups(rows: &[Row]) -> MetricFamily {
     counter(
         "netdrop_link_carrier_up_changes_total",
-        "How often the link got a carrier, as the kernel counts.",
+        "Times the link gained carrier, as the kernel counts.",
         per_device(rows, |row| f64::from(row.link.carrier_ups)),
     )
 }
@@ -126,7 +126,7 @@ fn carrier_ups(rows: &[Row]) -> MetricFamily {
 fn carrier_downs(rows: &[Row]) -> MetricFamily {
     counter(
         "netdrop_link_carrier_down_changes_total",
-        "How often the link lost its carrier, for whatever cause, as the kernel counts.",
+        "Times the link lost carrier, for any cause, as the kernel counts.",
         per_device(rows, |row| f64::from(row.link.carrier_downs)),
     )
 }
@@ -140,8 +140,7 @@ fn transitions(rows: &[Row], removed: &[Removed]) -> MetricFamily {
     let gone = gone.map(|gone| of(&gone.name, Transition::Removed, gone.times as f64));
     counter(
         "netdrop_link_transitions_total",
-        "What happened to the link since the exporter knows it; carrier_down is a loss while it was \
-         set up.",
+        "Changes of the link since the exporter first saw it; carrier_down is a loss while the link was administratively up.",
         of_rows.chain(gone),
     )
 }
@@ -155,7 +154,7 @@ fn last_transition(rows: &[Row], removed: &[Removed]) -> MetricFamily {
     let gone = gone.map(|gone| of(&gone.name, Transition::Removed, seconds(gone.last)));
     gauge(
         "netdrop_link_last_transition_timestamp_seconds",
-        "When it happened last, in seconds since 1970.",
+        "Unix time of the last transition of this kind; absent if there was none.",
         of_rows.chain(gone),
     )
 }

@@ -35,7 +35,7 @@ pub(super) fn append(ports: &[&Port], families: &mut Vec<MetricFamily>) {
 fn info(ports: &[&Port]) -> MetricFamily {
     gauge(
         "netdrop_port_info",
-        "What the driver says of itself and the port; 1.",
+        "The port's type (tp, fibre, da, ...) and the driver's and firmware's version; always 1.",
         ports.iter().filter_map(|port| {
             let facts = port.facts.as_ref()?;
             let labels = [
@@ -55,7 +55,7 @@ fn info(ports: &[&Port]) -> MetricFamily {
 fn last_read(ports: &[&Port]) -> MetricFamily {
     gauge(
         "netdrop_port_last_read_timestamp_seconds",
-        "When the port was last read as a whole, in seconds since 1970; its counters are of that moment.",
+        "Unix time at which the port was last read completely; its counters are from then.",
         ports
             .iter()
             .filter_map(|port| Some(of_device(port, seconds(port.read_at?)))),
@@ -65,7 +65,7 @@ fn last_read(ports: &[&Port]) -> MetricFamily {
 fn failures(ports: &[&Port]) -> MetricFamily {
     counter(
         "netdrop_port_read_failures_total",
-        "Questions that the driver answered with an error; what it did not tell is absent meanwhile.",
+        "Reads that the driver answered with an error; what they would have told is absent meanwhile.",
         ports
             .iter()
             .map(|port| of_device(port, port.failures as f64)),
@@ -75,7 +75,7 @@ fn failures(ports: &[&Port]) -> MetricFamily {
 fn down_reason(ports: &[&Port]) -> MetricFamily {
     gauge(
         "netdrop_link_down_reason_info",
-        "Why the link is down, as its driver says; 1 while it is down.",
+        "Why the link is down, according to its driver; 1 while it is down, absent if the driver does not say.",
         ports.iter().filter_map(|port| {
             let reason = port.down_reason()?;
             let labels = [
@@ -99,31 +99,29 @@ fn link_gauges(ports: &[&Port]) -> [MetricFamily; 5] {
     [
         of_modes(
             "netdrop_link_speed_bits_per_second",
-            "How fast the link runs.",
+            "Speed the link runs at.",
             |modes| modes.speed.map(bits_per_second),
         ),
         of_modes(
             "netdrop_link_max_speed_bits_per_second",
-            "The fastest mode that both ends advertise, or this end if the other tells nothing.",
+            "Speed of the fastest mode both ends advertise, or this end if its partner advertises nothing.",
             |modes| modes.max_speed.map(bits_per_second),
         ),
         of_modes(
             "netdrop_link_full_duplex",
-            "Whether both ends can send at the same time.",
+            "Whether the link runs in full duplex.",
             |modes| {
                 modes
                     .duplex
                     .map(|duplex| f64::from(u8::from(duplex == Duplex::Full)))
             },
         ),
-        of_modes(
-            "netdrop_link_lanes",
-            "How many lanes the link runs over.",
-            |modes| modes.lanes.map(f64::from),
-        ),
+        of_modes("netdrop_link_lanes", "Lanes the link runs over.", |modes| {
+            modes.lanes.map(f64::from)
+        }),
         gauge(
             "netdrop_link_sqi",
-            "The quality of the signal, from 0, the worst, to what the hardware can say at best, mostly 7.",
+            "Signal quality index of automotive and industrial Ethernet, from 0 (worst) to usually 7.",
             ports.iter().filter_map(|port| {
                 let sqi = port.state?.sqi?;
                 Some(of_device(port, f64::from(sqi.value)))
@@ -150,22 +148,22 @@ fn counters(ports: &[&Port]) -> [MetricFamily; 7] {
     [
         of(
             "netdrop_link_down_events_total",
-            "How often the link went down, by the card's own count.",
+            "Times the link went down, by the card's own count.",
             |counter| (counter == Counter::DownEvents).then(Vec::new),
         ),
         of(
             "netdrop_link_fec_corrected_blocks_total",
-            "Received blocks that forward error correction mended.",
+            "Received blocks that forward error correction repaired.",
             |counter| (counter == Counter::FecCorrected).then(Vec::new),
         ),
         of(
             "netdrop_link_fec_uncorrectable_blocks_total",
-            "Received blocks that forward error correction could not mend.",
+            "Received blocks that forward error correction could not repair.",
             |counter| (counter == Counter::FecUncorrectable).then(Vec::new),
         ),
         of(
             "netdrop_link_errors_total",
-            "Frames that went wrong. One frame can count under several errors: do not add them up.",
+            "Frames with an error. One frame can count under several errors, so do not add them up.",
             |counter| match counter {
                 Counter::Error(error) => Some(vec![("error", error.into())]),
                 _ => None,
@@ -181,8 +179,7 @@ fn counters(ports: &[&Port]) -> [MetricFamily; 7] {
         ),
         of(
             "netdrop_port_lost_packets_total",
-            "Packets that the card or its driver lost; the kernel drops that netdrop counts are others, \
-             but for cause driver, which can have both.",
+            "Packets the card or its driver lost. None of them is in netdrop_dropped_packets_total, except that cause=\"driver\" can overlap with it.",
             |counter| match counter {
                 Counter::Lost(direction, cause) => Some(vec![
                     ("cause", cause.into()),
@@ -193,7 +190,7 @@ fn counters(ports: &[&Port]) -> [MetricFamily; 7] {
         ),
         of(
             "netdrop_link_tx_timeouts_total",
-            "How often a transmit queue hung; for the queues that ever did.",
+            "Times a transmit queue hung; only for queues that ever did.",
             |counter| match counter {
                 Counter::TxTimeouts(queue) => Some(vec![("queue", queue.to_string().into())]),
                 _ => None,
@@ -205,7 +202,7 @@ fn counters(ports: &[&Port]) -> [MetricFamily; 7] {
 fn bonds(ports: &[&Port]) -> MetricFamily {
     gauge(
         "netdrop_bond_info",
-        "How a bond works and how it finds out that a member does not; 1.",
+        "A bond's mode, how it monitors its members (\"none\": it never notices a lost link), and its LACP partner; always 1.",
         ports.iter().filter_map(|port| {
             let Bonding::Bond(bond) = &port.bonding else {
                 return None;
@@ -224,7 +221,7 @@ fn bonds(ports: &[&Port]) -> MetricFamily {
 fn members(ports: &[&Port]) -> MetricFamily {
     gauge(
         "netdrop_bond_member_info",
-        "What the bond says of its member; 1.",
+        "The state of a bond's member, as the bond sees it; always 1.",
         ports.iter().filter_map(|port| {
             let (bond, member) = port.membership()?;
             let labels = [
@@ -247,7 +244,7 @@ fn member_counts(ports: &[&Port]) -> MetricFamily {
     }
     gauge(
         "netdrop_bond_members",
-        "How many members of a bond are in a state.",
+        "Members of the bond in each state.",
         counts.into_iter().map(|((bond, state), count)| {
             sample(&[("bond", &*bond), ("state", state)], f64::from(count))
         }),
