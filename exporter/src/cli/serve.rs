@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(args.telemetry_path.as_str(), "/metrics");
         assert_eq!(
             args.collectors.switched_on(),
-            ["drops", "link", "port", "process"]
+            ["conntrack", "drops", "link", "port", "process"]
         );
         assert!(args.device_include.is_none() && args.device_exclude.is_none());
         assert_eq!(args.procfs, PathBuf::from("/proc"));

@@ -16,6 +16,7 @@ use crate::{
     service,
 };
 
+pub mod conntrack;
 pub mod drops;
 pub mod link;
 pub mod port;
@@ -32,10 +33,16 @@ pub use register::{
 const WORK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Every collector: its name, when it runs, what it does, and how it opens.
-fn register() -> [Entry; 4] {
+fn register() -> [Entry; 5] {
     use Runs::{Always, AlwaysShownByDefault, ByDefault};
     let followed = ". They are followed all the same, for the names of devices";
     [
+        Entry::new(
+            "conntrack",
+            ByDefault,
+            "serve how full the connection tracking table is",
+            conntrack::open,
+        ),
         Entry::new("drops", ByDefault, "count dropped packets", drops::open),
         Entry::new(
             "link",
@@ -257,17 +264,17 @@ mod tests {
 
     #[test]
     fn the_last_of_a_collectors_switches_wins() {
-        let all = ["drops", "link", "port", "process"];
+        let all = ["conntrack", "drops", "link", "port", "process"];
         assert_eq!(shown(&[]), all);
         assert_eq!(
             shown(&["--no-collector.drops"]),
-            ["link", "port", "process"]
+            ["conntrack", "link", "port", "process"]
         );
         assert_eq!(shown(&["--collector.drops"]), all);
         assert_eq!(shown(&["--no-collector.drops", "--collector.drops"]), all);
         assert_eq!(
             shown(&["--collector.link", "--no-collector.link"]),
-            ["drops", "port", "process"]
+            ["conntrack", "drops", "port", "process"]
         );
     }
 
