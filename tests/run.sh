@@ -16,7 +16,7 @@ stages=(
     'tools      | 220 |             | installs what the other stages need; does nothing when all is there'
     'packages   | 700 | tools       | both packages, the images and the manifests: built from source, looked into, installed'
     'alerts     | 200 | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
-    'format     | 5   |             | cargo fmt --check'
+    'format     | 5   | tools       | cargo fmt --check; every link in a document leads somewhere'
     'clippy     | 80  |             | lints of the workspace, and of the BPF program for its own target'
     'unit       | 100 |             | unit tests; needs no root'
     'crate      | 30  |             | the BPF object is taken with its own sources only; the packaged crate installs without them'
@@ -84,6 +84,7 @@ stage_tools() {
 stage_format() {
     cargo fmt --check
     cargo fmt --check --manifest-path exporter-ebpf/Cargo.toml
+    tests/check-docs.py
 }
 
 stage_clippy() {
