@@ -19,6 +19,7 @@ use crate::{
 pub mod conntrack;
 pub mod drops;
 pub mod link;
+pub mod optics;
 pub mod port;
 pub mod process;
 mod register;
