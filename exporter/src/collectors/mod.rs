@@ -24,10 +24,10 @@ pub mod port;
 pub mod process;
 mod register;
 
-use register::{Chosen, Entry, Runs};
 pub use register::{
-    Common, DroppedWhileDown, FollowedLink, FollowedLinks, NoFlags, Open, Opened, PortWatch,
+    Answer, Common, DroppedWhileDown, FollowedLink, FollowedLinks, NoFlags, Open, Opened, PortWatch,
 };
+use register::{Chosen, Entry, Runs};
 
 /// How often collectors work between scrapes. The kernel's maps of drops must not fill up, and a
 /// host makes some hundreds of keys a minute, not thousands.

@@ -41,6 +41,9 @@ pub trait FollowedLinks: Send + Sync {
 
     /// Where sysfs shows a link, and not another device that is called like it.
     fn sysfs_directory(&self, link: IfIndex) -> Option<PathBuf>;
+
+    /// [`PortWatch::speed`] or [`PortWatch::down_reason`] of this link has changed.
+    fn driver_answered(&self, link: IfIndex);
 }
 
 /// A link, as far as the collector `port` has to know it.
@@ -48,6 +51,9 @@ pub trait FollowedLinks: Send + Sync {
 pub struct FollowedLink {
     /// Unique as long as the device is in this namespace.
     pub index: IfIndex,
+    /// Another one for each device that the collector `link` came to know, also if two had one index
+    /// after the other.
+    pub serial: u64,
     /// What it is called now.
     pub name: Name,
     /// The driver of its bus device; empty without one.
@@ -62,16 +68,45 @@ pub struct FollowedLink {
     pub is_shown: bool,
 }
 
-/// What the collector `port` is to `link`. Nothing here waits for a driver.
+/// Asks drivers for the collector `link`, which must not wait for them. Nothing here does.
 pub trait PortWatch: Send + Sync {
     /// Links came or went, or are called otherwise.
     fn links_changed(&self);
 
-    /// The carrier of a link changed.
+    /// The carrier of a link changed. What the driver said before is no answer any more.
     fn carrier_changed(&self, link: IfIndex);
 
-    /// Why a link is down, if it was asked since the last change of its carrier and its driver says so.
-    fn down_reason(&self, link: IfIndex) -> Option<DownReason>;
+    /// How fast a port runs now, in Mbit/s.
+    fn speed(&self, port: IfIndex) -> Answer<u32>;
+
+    /// Why the link of a port is down.
+    fn down_reason(&self, port: IfIndex) -> Answer<DownReason>;
+}
+
+/// What a driver says since the carrier of its port changed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// It is still to be asked.
+    Awaited,
+    /// It does not say.
+    Unknown,
+    /// This.
+    Known(T),
+}
+
+impl<T> Answer<T> {
+    /// Of a driver that was asked.
+    pub fn of(said: Option<T>) -> Self {
+        said.map_or(Self::Unknown, Self::Known)
+    }
+
+    /// What it says, if it does.
+    pub fn known(self) -> Option<T> {
+        match self {
+            Self::Known(said) => Some(said),
+            Self::Awaited | Self::Unknown => None,
+        }
+    }
 }
 
 /// A collector that holds everything it needs privileges for, and has no thread yet.

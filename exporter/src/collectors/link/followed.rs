@@ -23,4 +23,8 @@ impl FollowedLinks for Followed {
         let link = self.shared.table().link(link)?;
         self.sysfs.directory(&link)
     }
+
+    fn driver_answered(&self, link: IfIndex) {
+        self.shared.answered(link);
+    }
 }

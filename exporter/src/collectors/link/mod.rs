@@ -15,7 +15,6 @@ use prometheus::proto::MetricFamily;
 use rustix::{
     event::{EventfdFlags, eventfd},
     fd::OwnedFd,
-    io::Errno,
 };
 
 use crate::{
@@ -33,6 +32,7 @@ pub mod message;
 mod monitor;
 pub mod netlink;
 mod shared;
+mod speeds;
 pub mod sysfs;
 pub mod table;
 #[cfg(test)]
@@ -87,22 +87,30 @@ impl LinkCollector {
     /// Fails if the socket is of no use, or no thread can be had.
     fn start(socket: LinkSocket, common: &Common) -> anyhow::Result<Self> {
         let port = socket.port()?;
-        let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .context("make an eventfd to stop with")?;
-        let shared = Arc::new(Shared::new(Table::new(common.filter.clone())));
+        let stop = new_eventfd()?;
+        let table = Table::new(common.filter.clone());
+        let shared = Arc::new(Shared::new(table, new_eventfd()?));
         let followed = Followed {
             shared: Arc::clone(&shared),
             sysfs: Sysfs::new(&common.sysfs),
         };
         // There is one link collector, so nobody has set it.
         common.followed_links.set(Arc::new(followed)).ok();
+        let port_watch = match common.port_watch.get() {
+            Some(ports) => Arc::clone(ports),
+            None => speeds::start(Arc::clone(&shared), Sysfs::new(&common.sysfs))?,
+        };
         let (complete, first_dump) = mpsc::sync_channel(1);
         let monitor = Monitor {
             shared: Arc::clone(&shared),
             devices: Arc::clone(&common.devices),
             sysfs: Sysfs::new(&common.sysfs),
-            journal: Journal::new(common.dropped_while_down.get().cloned()),
-            port_watch: common.port_watch.get().cloned(),
+            journal: Journal::new(
+                log::max_level(),
+                Arc::clone(&port_watch),
+                common.dropped_while_down.get().cloned(),
+            ),
+            port_watch,
             stop: stop.try_clone().context("share the eventfd")?,
             complete: Some(complete),
         };
@@ -119,12 +127,12 @@ impl LinkCollector {
 impl Drop for LinkCollector {
     fn drop(&mut self) {
         // The thread is not waited for: it may be in the kernel, behind the RTNL lock.
-        match rustix::io::write(&self.stop, &1_u64.to_ne_bytes()) {
-            // AGAIN: it was told before.
-            Ok(_) | Err(Errno::AGAIN) => {}
-            Err(e) => log::debug!("cannot stop following links: {e}"),
-        }
+        shared::wake(&self.stop);
     }
+}
+
+fn new_eventfd() -> anyhow::Result<OwnedFd> {
+    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("make an eventfd")
 }
 
 impl Collector for LinkCollector {

@@ -1,7 +1,6 @@
 //! The thread that listens to the kernel and keeps the table.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, atomic::Ordering, mpsc::SyncSender},
     time::{Duration, Instant, SystemTime},
 };
@@ -15,12 +14,12 @@ use rustix::{
 
 use super::{
     dump_sync::{DumpSync, Step},
-    journal::Journal,
+    journal::{Journal, Line},
     losses::Loss,
-    message::{Carrier, LinkMessage},
+    message::LinkMessage,
     netlink::{LinkSocket, Received},
     shared::Shared,
-    sysfs::{Sysfs, is_physical},
+    sysfs::Sysfs,
     table::{Change, Event, Moment},
     transitions::Transition,
 };
@@ -43,7 +42,7 @@ pub(super) struct Monitor {
     pub(super) devices: Arc<Devices>,
     pub(super) sysfs: Sysfs,
     pub(super) journal: Journal,
-    pub(super) port_watch: Option<Arc<dyn PortWatch>>,
+    pub(super) port_watch: Arc<dyn PortWatch>,
     /// Readable or closed when the thread is to end.
     pub(super) stop: OwnedFd,
     /// To be told when the table is complete for the first time.
@@ -66,9 +65,10 @@ impl Monitor {
         loop {
             let outcome = self.turn(&mut socket, &mut dump_sync);
             match outcome {
-                Ok(Turn::Stop) => return,
+                Ok(Turn::Stop) => return log_all(self.journal.flush(Instant::now())),
                 Ok(Turn::Again) => {}
                 Err(e) => {
+                    log_all(self.journal.flush(Instant::now()));
                     self.outage_begins(one_line(&e));
                     self.shared.losses.count(Loss::SocketError);
                     dump_sync.lost(Loss::SocketError, Instant::now());
@@ -112,8 +112,7 @@ impl Monitor {
         }
         // Also what was read before an error.
         self.tell_port_watch(version, &news.changes);
-        self.read_speeds(&mut news);
-        self.write_log(&news.changes);
+        self.write_log(news);
         read?;
         Ok(Turn::Again)
     }
@@ -152,6 +151,7 @@ impl Monitor {
         let mut fds = [
             PollFd::new(socket, PollFlags::IN),
             PollFd::new(&self.stop, PollFlags::IN),
+            PollFd::new(&self.shared.answers, PollFlags::IN),
         ];
         match poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -165,7 +165,7 @@ impl Monitor {
         match step {
             Step::DumpBegins => self.shared.table().begin_dump(),
             Step::Link(message) => {
-                let events = self.apply(message, news);
+                let events = self.apply(message);
                 self.note(events, news);
             }
             Step::DumpEnds { incomplete } => {
@@ -183,15 +183,12 @@ impl Monitor {
     }
 
     /// Only this thread changes the table, so facts can be read before it is locked for good.
-    fn apply(&mut self, message: LinkMessage, news: &mut News) -> Vec<Event> {
+    fn apply(&mut self, message: LinkMessage) -> Vec<Event> {
         let mut facts = None;
         if let LinkMessage::Present(link) | LinkMessage::Closed(link) = &message
             && self.shared.table().lacks_facts(link)
         {
             facts = self.sysfs.facts(link);
-            if link.carrier == Carrier::On && is_physical(link, facts.as_ref()) {
-                news.speeds_wanted.insert(link.index);
-            }
         }
         self.shared.table().apply(message, facts, moment())
     }
@@ -202,30 +199,21 @@ impl Monitor {
                 Event::Named(index, name) => self.devices.set_name(index, name),
                 Event::Gone(index) => {
                     self.devices.remove(index);
-                    self.journal.forget(index);
+                    news.gone.push(index);
                 }
-                Event::Changed(change) => news.changes.push(LoggedChange {
-                    speed: change.speed,
-                    change,
-                    at: Instant::now(),
-                }),
+                Event::Changed(change) => news.changes.push(change),
             }
         }
     }
 
-    /// Before anything here waits for a driver.
-    fn tell_port_watch(&self, version: u64, changes: &[LoggedChange]) {
-        let Some(watch) = &self.port_watch else {
-            return;
-        };
+    fn tell_port_watch(&self, version: u64, changes: &[Change]) {
         if self.shared.table().version() != version {
-            watch.links_changed();
+            self.port_watch.links_changed();
         }
-        for logged in changes {
-            let happened = logged.change.happened;
+        for change in changes {
             let carrier = [Transition::CarrierDown, Transition::CarrierUp];
-            if carrier.into_iter().any(|it| happened.get(it) > 0) {
-                watch.carrier_changed(logged.change.link.index);
+            if carrier.into_iter().any(|it| change.happened.get(it) > 0) {
+                self.port_watch.carrier_changed(change.link.index);
             }
         }
     }
@@ -248,30 +236,27 @@ impl Monitor {
         self.shared.outage_begins(why, Instant::now());
     }
 
-    /// Reads the speed of physical links that got a carrier. It takes the RTNL lock, so it waits
-    /// until the messages are read, and is done once for many flaps.
-    fn read_speeds(&self, news: &mut News) {
-        let came = news.changes.iter().filter(|logged| logged.got_carrier());
-        let came = came.map(|logged| logged.change.link.index);
-        news.speeds_wanted.extend(came);
-        for &index in &news.speeds_wanted {
-            let Some(link) = self.shared.table().link(index) else {
-                continue;
-            };
-            let speed = self.sysfs.speed(&link);
-            self.shared.table().set_speed(index, speed);
-            let logged = news.changes.iter_mut();
-            for logged in logged.filter(|t| t.change.link.index == index) {
-                logged.speed = speed;
-            }
+    fn write_log(&mut self, news: News) {
+        for change in news.changes {
+            log_all(self.journal.changed(change, Instant::now()));
         }
+        for index in news.gone {
+            log_all(self.journal.forget(index, Instant::now()));
+        }
+        for index in self.shared.take_answered() {
+            self.answered(index);
+        }
+        log_all(self.journal.due(Instant::now()));
     }
 
-    fn write_log(&mut self, changes: &[LoggedChange]) {
-        for logged in changes {
-            self.journal.write(&logged.change, logged.speed, logged.at);
+    fn answered(&mut self, index: IfIndex) {
+        let Some(link) = self.shared.table().link(index) else {
+            return;
+        };
+        if let Some(speed) = self.port_watch.speed(index).known() {
+            self.shared.table().set_speed(index, speed);
         }
-        self.journal.report_held_back(Instant::now());
+        log_all(self.journal.answered(&link, Instant::now()));
     }
 
     /// A new socket, as soon as there can be one; none if the thread is to stop before.
@@ -315,20 +300,12 @@ enum Read {
 /// What a batch of messages brought.
 #[derive(Default)]
 struct News {
-    changes: Vec<LoggedChange>,
-    speeds_wanted: BTreeSet<IfIndex>,
+    changes: Vec<Change>,
+    gone: Vec<IfIndex>,
 }
 
-/// A change, and what is known when it is logged.
-struct LoggedChange {
-    change: Change,
-    speed: Option<u32>,
-    at: Instant,
-}
-
-impl LoggedChange {
-    fn got_carrier(&self) -> bool {
-        let link = &self.change.link;
-        link.carrier == Carrier::On && is_physical(link, self.change.facts.as_ref())
+fn log_all(lines: Vec<Line>) {
+    for line in lines {
+        line.log();
     }
 }

@@ -1,6 +1,7 @@
 //! What the thread that follows links and the scrapes share.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64},
@@ -8,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{fd::OwnedFd, io::Errno};
+
 use super::{losses::Losses, table::Table};
+use crate::devices::IfIndex;
 
 /// The shortest time between two warnings, for a socket that fails again and again.
 const WARNING_PAUSE: Duration = Duration::from_secs(60);
@@ -21,6 +25,9 @@ pub(super) struct Shared {
     /// Whether the table was ever complete.
     pub(super) complete: AtomicBool,
     health: Mutex<Health>,
+    /// The ports whose drivers have answered, and what wakes the thread that follows links to hear it.
+    answered: Mutex<BTreeSet<IfIndex>>,
+    pub(super) answers: OwnedFd,
 }
 
 /// Whether the table is what the kernel says.
@@ -40,14 +47,34 @@ struct Outage {
 }
 
 impl Shared {
-    pub(super) fn new(table: Table) -> Self {
+    /// `answers` is an eventfd that does not block.
+    pub(super) fn new(table: Table, answers: OwnedFd) -> Self {
         Self {
             table: Mutex::new(table),
             losses: Losses::default(),
             resyncs: AtomicU64::new(0),
             complete: AtomicBool::new(false),
             health: Mutex::default(),
+            answered: Mutex::default(),
+            answers,
         }
+    }
+
+    /// The driver of this port has answered.
+    pub(super) fn answered(&self, port: IfIndex) {
+        self.answered_ports().insert(port);
+        wake(&self.answers);
+    }
+
+    /// The ports whose drivers have answered since this was asked last.
+    pub(super) fn take_answered(&self) -> BTreeSet<IfIndex> {
+        // What is inserted after this wakes again.
+        rustix::io::read(&self.answers, &mut [0; 8]).ok();
+        std::mem::take(&mut *self.answered_ports())
+    }
+
+    fn answered_ports(&self) -> MutexGuard<'_, BTreeSet<IfIndex>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
@@ -88,6 +115,15 @@ impl Shared {
 
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes an eventfd that does not block readable.
+pub(super) fn wake(eventfd: &OwnedFd) {
+    match rustix::io::write(eventfd, &1_u64.to_ne_bytes()) {
+        // AGAIN: it is readable.
+        Ok(_) | Err(Errno::AGAIN) => {}
+        Err(e) => log::debug!("cannot wake the thread that follows links: {e}"),
     }
 }
 

@@ -1,6 +1,11 @@
 //! What the unit tests of links share.
 
-use super::message::{Admin, Carrier, Link, OperState, Parent};
+use super::{
+    message::{Admin, Carrier, Link, OperState, Parent},
+    sysfs::{Facts, Role},
+    table::Change,
+    transitions::between,
+};
 use crate::devices::IfIndex;
 
 /// A link that works.
@@ -18,5 +23,22 @@ pub(crate) fn link(index: u32, name: &str) -> Link {
         master: None,
         address: [2, 0, 0, 0, 0, 1].into(),
         parent: Parent::Unknown,
+    }
+}
+
+/// What happened to a port of 1000 Mbit/s between two states.
+pub(crate) fn change(before: &Link, after: Link) -> Change {
+    Change {
+        happened: between(before, &after),
+        link: after,
+        facts: Some(Facts {
+            driver: "virtio_net".into(),
+            bus_address: "virtio2".into(),
+            physical: true,
+            role: Role::Port,
+        }),
+        speed: Some(1000),
+        left: None,
+        outage: None,
     }
 }

@@ -77,7 +77,7 @@ fn down_reason(ports: &[&Port]) -> MetricFamily {
         "netdrop_link_down_reason_info",
         "Why the link is down, according to its driver; 1 while it is down, absent if the driver does not say.",
         ports.iter().filter_map(|port| {
-            let reason = port.down_reason()?;
+            let reason = port.down_reason().known()?;
             let labels = [
                 ("detail", &*reason.detail()),
                 ("device", &*port.link.name.label()),

@@ -50,7 +50,7 @@ pub(super) struct Reader {
 }
 
 /// An answer; what the driver does not tell is empty in it.
-pub(super) type Answer<T> = Result<T, AskError>;
+pub(super) type Reply<T> = Result<T, AskError>;
 
 impl Reader {
     /// Opens the sockets and asks what the kernel knows.
@@ -77,7 +77,7 @@ impl Reader {
         })
     }
 
-    pub(super) fn link_state(&mut self, port: IfIndex) -> Answer<LinkState> {
+    pub(super) fn link_state(&mut self, port: IfIndex) -> Reply<LinkState> {
         let answer = self.get(
             Get::LinkState,
             port,
@@ -94,23 +94,23 @@ impl Reader {
         }
     }
 
-    pub(super) fn link_modes(&mut self, port: IfIndex) -> Answer<LinkModes> {
+    pub(super) fn link_modes(&mut self, port: IfIndex) -> Reply<LinkModes> {
         self.get(Get::LinkModes, port, Stats::Without, link_modes::parse)
     }
 
-    pub(super) fn fec(&mut self, port: IfIndex) -> Answer<Fec> {
+    pub(super) fn fec(&mut self, port: IfIndex) -> Reply<Fec> {
         self.get(Get::Fec, port, Stats::With, fec::parse)
     }
 
-    pub(super) fn groups(&mut self, port: IfIndex) -> Answer<Groups> {
+    pub(super) fn groups(&mut self, port: IfIndex) -> Reply<Groups> {
         self.get(Get::Groups, port, Stats::Without, groups::parse)
     }
 
-    pub(super) fn pause(&mut self, port: IfIndex) -> Answer<Pause> {
+    pub(super) fn pause(&mut self, port: IfIndex) -> Reply<Pause> {
         self.get(Get::Pause, port, Stats::With, pause::parse)
     }
 
-    pub(super) fn qstats(&mut self, port: IfIndex) -> Answer<QStats> {
+    pub(super) fn qstats(&mut self, port: IfIndex) -> Reply<QStats> {
         let Some(family) = &self.netdev else {
             return Ok(QStats::default());
         };
@@ -118,16 +118,16 @@ impl Reader {
         ask(&mut self.generic, |seq| request.bytes(seq), netdev::parse)
     }
 
-    pub(super) fn stats64(&mut self, port: IfIndex) -> Answer<Stats64> {
+    pub(super) fn stats64(&mut self, port: IfIndex) -> Reply<Stats64> {
         let request = |seq| stats64::request(port, seq);
         ask(&mut self.route, request, stats64::parse)
     }
 
-    pub(super) fn bonding(&mut self, port: IfIndex) -> Answer<Bonding> {
+    pub(super) fn bonding(&mut self, port: IfIndex) -> Reply<Bonding> {
         ask(&mut self.route, |seq| bond::request(port, seq), bond::parse)
     }
 
-    pub(super) fn facts(&mut self, link: &FollowedLink) -> Answer<Facts> {
+    pub(super) fn facts(&mut self, link: &FollowedLink) -> Reply<Facts> {
         let connector = self.get(Get::LinkInfo, link.index, Stats::Without, link_info::parse)?;
         let driver = match driver_info(&self.socket, &link.name) {
             Ok(driver) => driver,
@@ -143,7 +143,7 @@ impl Reader {
         port: IfIndex,
         stats: Stats,
         parse: fn(&Message<'_>) -> Result<T, Malformed>,
-    ) -> Answer<T> {
+    ) -> Reply<T> {
         let family = self.ethtool.as_ref().filter(|it| it.has(get.command()));
         let Some(family) = family else {
             return Ok(T::default());
@@ -168,7 +168,7 @@ fn ask<T: Default>(
     socket: &mut NetlinkSocket,
     request: impl FnOnce(u32) -> anyhow::Result<Vec<u8>>,
     parse: fn(&Message<'_>) -> Result<T, Malformed>,
-) -> Answer<T> {
+) -> Reply<T> {
     let mut answer = T::default();
     let asked = socket.ask(request, |message| {
         answer = parse(message)?;

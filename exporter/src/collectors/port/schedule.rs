@@ -4,7 +4,7 @@
 //! network meanwhile. So ports are read one at a time, and one whose driver is slow is read less often.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -43,6 +43,8 @@ pub struct Schedule {
     ports: HashMap<IfIndex, Plan>,
     /// Before that nothing is read as a whole.
     rests_until: Option<Instant>,
+    /// Changes of the carriers of links that were not yet known as ports.
+    early: HashMap<IfIndex, Instant>,
 }
 
 #[derive(Debug)]
@@ -57,16 +59,26 @@ struct Plan {
 }
 
 impl Schedule {
-    /// These are the ports that there are. New ones are due at once.
-    pub fn set_ports(&mut self, ports: &[IfIndex], now: Instant) {
+    /// These are the ports that there are. Those that are `new` are due at once, also if another one
+    /// had their index.
+    pub fn set_ports(&mut self, ports: &[IfIndex], new: &[IfIndex], now: Instant) {
+        let ports: HashSet<_> = ports.iter().copied().collect();
         self.ports.retain(|port, _| ports.contains(port));
-        for &port in ports {
+        for port in new {
+            self.ports.remove(port);
+        }
+        for port in ports {
             self.ports.entry(port).or_insert_with(|| Plan {
                 all: now,
                 states: Vec::new(),
                 state_rests_until: now,
                 is_slow: false,
             });
+        }
+        for (port, at) in std::mem::take(&mut self.early) {
+            if self.ports.contains_key(&port) {
+                self.carrier_changed(port, at);
+            }
         }
     }
 
@@ -77,6 +89,8 @@ impl Schedule {
             if !plan.is_slow {
                 plan.all = plan.all.min(now + LAST_AFTER_EVENT);
             }
+        } else {
+            self.early.insert(port, now);
         }
     }
 
@@ -154,7 +168,7 @@ mod tests {
 
     fn schedule(now: Instant) -> Schedule {
         let mut schedule = Schedule::default();
-        schedule.set_ports(&[PORT, OTHER], now);
+        schedule.set_ports(&[PORT, OTHER], &[], now);
         for port in [PORT, OTHER] {
             assert_eq!(schedule.done(port, Scope::All, FAST, now), None);
         }
@@ -182,7 +196,7 @@ mod tests {
     fn all_is_read_every_15_seconds_and_more_often_after_an_event() {
         let now = Instant::now();
         let mut schedule = schedule(now);
-        schedule.set_ports(&[PORT], now);
+        schedule.set_ports(&[PORT], &[], now);
         schedule.carrier_changed(PORT, now);
         assert!(schedule.is_urgent(now));
         let expected = [
@@ -197,11 +211,33 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_changes_before_it_is_known_is_read_as_often() {
+        let now = Instant::now();
+        let mut schedule = Schedule::default();
+        schedule.carrier_changed(PORT, now);
+        schedule.carrier_changed(OTHER, now);
+        schedule.set_ports(&[PORT], &[PORT], now);
+        let states = readings(&mut schedule, now, FAST).into_iter();
+        let states: Vec<_> = states.filter(|&(_, it)| it == Scope::State).collect();
+        assert_eq!(states.len(), 3, "{states:?}");
+        assert!(schedule.early.is_empty());
+    }
+
+    #[test]
+    fn a_new_port_with_the_index_of_another_is_due_at_once() {
+        let now = Instant::now();
+        let mut schedule = schedule(now);
+        assert_eq!(schedule.due(now + FAST), None);
+        schedule.set_ports(&[PORT, OTHER], &[OTHER], now);
+        assert_eq!(schedule.due(now + FAST), Some((OTHER, Scope::All)));
+    }
+
+    #[test]
     fn many_ports_take_half_of_the_time_at_most() {
         let now = Instant::now();
         let ports: Vec<_> = (1..=64).map(IfIndex).collect();
         let mut schedule = Schedule::default();
-        schedule.set_ports(&ports, now);
+        schedule.set_ports(&ports, &[], now);
         let took = Duration::from_millis(200);
         let read = readings(&mut schedule, now, took);
         // All 64 are read once before one is read again, and 40 s have room for 100 pairs of a reading
@@ -217,7 +253,7 @@ mod tests {
         let (took, pause) = (Duration::from_secs(2), Duration::from_secs(38));
         assert_eq!(schedule.done(PORT, Scope::All, took, now), Some(pause));
         assert_eq!(schedule.done(PORT, Scope::All, took, now), None);
-        schedule.set_ports(&[PORT], now);
+        schedule.set_ports(&[PORT], &[], now);
         assert_eq!(schedule.deadline(), Some(now + pause));
         schedule.carrier_changed(PORT, now);
         schedule.done(PORT, Scope::State, FAST, now + LAST_AFTER_EVENT);
@@ -228,7 +264,7 @@ mod tests {
     fn events_without_end_take_a_bounded_share_of_the_time() {
         let start = Instant::now();
         let mut schedule = schedule(start);
-        schedule.set_ports(&[PORT], start);
+        schedule.set_ports(&[PORT], &[], start);
         let (mut now, mut spent) = (start, Duration::ZERO);
         let took = Duration::from_secs(2);
         while now < start + Duration::from_secs(200) {
@@ -254,7 +290,7 @@ mod tests {
         assert!(matches!(schedule.due(later), Some((_, Scope::All))));
         schedule.carrier_changed(OTHER, later);
         assert_eq!(schedule.due(later), Some((OTHER, Scope::State)));
-        schedule.set_ports(&[PORT], later);
+        schedule.set_ports(&[PORT], &[], later);
         assert_eq!(schedule.due(later), Some((PORT, Scope::All)));
         schedule.carrier_changed(OTHER, later);
         assert!(!schedule.is_urgent(later), "it has gone");

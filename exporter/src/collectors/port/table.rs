@@ -10,7 +10,7 @@ use super::{
     steady::Steady,
 };
 use crate::{
-    collectors::FollowedLink,
+    collectors::{Answer, FollowedLink},
     devices::IfIndex,
     kernel::{
         driver_info::DriverInfo,
@@ -48,6 +48,10 @@ pub struct Port {
     pub state: Option<LinkState>,
     /// LINKMODES, as they were read last.
     pub modes: Option<LinkModes>,
+    /// How often its carrier changed, and whether the driver was asked for these two since.
+    carrier_changes: u64,
+    state_is_asked: bool,
+    modes_are_asked: bool,
     /// What the bonding driver says of it.
     pub bonding: Bonding,
     /// When it was last read as a whole.
@@ -82,10 +86,27 @@ impl Port {
             facts_at: None,
             state: None,
             modes: None,
+            carrier_changes: 0,
+            state_is_asked: false,
+            modes_are_asked: false,
             bonding: Bonding::None,
             read_at: None,
             failures: 0,
             counters: BTreeMap::new(),
+        }
+    }
+
+    /// The same device, of which something else is known now.
+    fn with(self, link: FollowedLink) -> Self {
+        let is_port = if link.physical {
+            Some(true)
+        } else {
+            self.is_port
+        };
+        Self {
+            link,
+            is_port,
+            ..self
         }
     }
 
@@ -95,9 +116,40 @@ impl Port {
         told.map(|(&counter, counted)| (counter, counted.steady.value()))
     }
 
-    /// Why its link is down, if its driver says so.
-    pub fn down_reason(&self) -> Option<DownReason> {
-        self.state.and_then(|state| state.down_reason)
+    /// Why its link is down.
+    pub fn down_reason(&self) -> Answer<DownReason> {
+        match self.state_is_asked {
+            true => Answer::of(self.state.and_then(|state| state.down_reason)),
+            false => Answer::Awaited,
+        }
+    }
+
+    /// How fast it runs, in Mbit/s.
+    pub fn speed(&self) -> Answer<u32> {
+        match self.modes_are_asked {
+            true => Answer::of(self.modes.and_then(|modes| modes.speed)),
+            false => Answer::Awaited,
+        }
+    }
+
+    /// How often its carrier changed.
+    pub fn carrier_changes(&self) -> u64 {
+        self.carrier_changes
+    }
+
+    /// Takes the state, asked for when the carrier had changed so often. If it has changed again, the
+    /// answer is of the past.
+    pub fn take_state(&mut self, state: Option<LinkState>, carrier_changes: u64) {
+        if self.carrier_changes == carrier_changes {
+            (self.state, self.state_is_asked) = (state, true);
+        }
+    }
+
+    /// As [`Port::take_state`].
+    pub fn take_modes(&mut self, modes: Option<LinkModes>, carrier_changes: u64) {
+        if self.carrier_changes == carrier_changes {
+            (self.modes, self.modes_are_asked) = (modes, true);
+        }
     }
 }
 
@@ -108,30 +160,41 @@ impl Table {
     }
 
     /// These are the links that are read; others have gone. A device that was renamed is the same.
-    pub fn set_links(&mut self, links: Vec<FollowedLink>) {
+    /// Returns those that are new.
+    pub fn set_links(&mut self, links: Vec<FollowedLink>) -> Vec<IfIndex> {
         let is_known =
             |link: &FollowedLink| self.get(link.index).is_some_and(|it| it.link == *link);
         if links.len() == self.ports.len() && links.iter().all(is_known) {
-            return;
+            return Vec::new();
         }
         self.version += 1;
         let mut known = std::mem::take(&mut self.ports);
+        let mut new = Vec::new();
         for link in links {
             let index = link.index;
-            let port = match known.remove(&index) {
-                Some(port) => Port { link, ..port },
-                None => Port::new(link),
+            let known = known.remove(&index);
+            let port = match known.filter(|port| port.link.serial == link.serial) {
+                Some(port) => port.with(link),
+                None => {
+                    new.push(index);
+                    Port::new(link)
+                }
             };
             self.ports.insert(index, port);
         }
+        new
     }
 
-    /// Changes what is known of a port, if it is still there.
-    pub fn update(&mut self, index: IfIndex, change: impl FnOnce(&mut Port)) {
-        if let Some(port) = self.ports.get_mut(&index) {
-            self.version += 1;
-            change(port);
-        }
+    /// Changes what is known of a port, if it is still there. Returns whether that is another answer to
+    /// the collector `link`.
+    pub fn update(&mut self, index: IfIndex, change: impl FnOnce(&mut Port)) -> bool {
+        let Some(port) = self.ports.get_mut(&index) else {
+            return false;
+        };
+        self.version += 1;
+        let before = (port.down_reason(), port.speed());
+        change(port);
+        before != (port.down_reason(), port.speed())
     }
 
     /// What is known of a port.
@@ -156,6 +219,8 @@ impl Table {
 impl Port {
     /// The carrier changed: how the link is, and why, is not known until it is read again.
     pub fn carrier_changed(&mut self) {
+        self.carrier_changes += 1;
+        (self.state_is_asked, self.modes_are_asked) = (false, false);
         self.state = self.state.map(|state| LinkState {
             down_reason: None,
             ..state
@@ -170,6 +235,7 @@ impl Port {
     /// It could not be read: nothing that was known still holds. Counters go on when it can.
     pub fn forget(&mut self) {
         (self.state, self.modes, self.bonding) = (None, None, Bonding::None);
+        (self.state_is_asked, self.modes_are_asked) = (true, true);
         for counted in self.counters.values_mut() {
             counted.is_told = false;
         }

@@ -8,7 +8,7 @@ use super::{
     table::{Facts, Port, Table},
 };
 use crate::{
-    collectors::FollowedLink,
+    collectors::{Answer, FollowedLink},
     devices::IfIndex,
     kernel::{
         driver_info::DriverInfo,
@@ -33,6 +33,7 @@ use crate::{
 fn link(index: u32, name: &str) -> FollowedLink {
     FollowedLink {
         index: IfIndex(index),
+        serial: u64::from(index),
         name: name.into(),
         driver: "mlx5_core".into(),
         physical: true,
@@ -111,13 +112,14 @@ fn table() -> Table {
         },
     ]);
     table.update(IfIndex(2), |port| {
-        port.state = Some(down(0, Some(1)));
-        port.modes = Some(LinkModes {
+        port.take_state(Some(down(0, Some(1))), 0);
+        let modes = LinkModes {
             speed: Some(25_000),
             duplex: Some(Duplex::Full),
             lanes: Some(1),
             max_speed: Some(100_000),
-        });
+        };
+        port.take_modes(Some(modes), 0);
         port.facts = Some(Facts {
             driver: DriverInfo {
                 version: "6.12.95".into(),
@@ -186,7 +188,8 @@ fn a_renamed_port_goes_on_and_one_that_has_gone_begins_anew() {
 fn what_cannot_be_read_is_absent_until_it_can_and_then_goes_on() {
     let mut table = table();
     table.update(IfIndex(2), Port::forget);
-    assert_eq!((fcs(&table), port(&table).down_reason()), (None, None));
+    let told = (fcs(&table), port(&table).down_reason());
+    assert_eq!(told, (None, Answer::Unknown), "nobody waits for it");
     // The driver began anew meanwhile.
     let mut anew = readings();
     for (fcs_now, served) in [(1, 12), (2, 14), (5, 17)] {
@@ -200,13 +203,57 @@ fn what_cannot_be_read_is_absent_until_it_can_and_then_goes_on() {
 }
 
 #[test]
-fn a_changed_carrier_takes_the_reason_with_it() {
+fn a_changed_carrier_takes_reason_and_speed_with_it_until_the_driver_is_asked_again() {
     let mut table = table();
-    assert!(port(&table).down_reason().is_some());
-    table.update(IfIndex(2), Port::carrier_changed);
-    assert_eq!(port(&table).down_reason(), None);
+    let told = |table: &Table| (port(table).down_reason(), port(table).speed());
+    let state = down(0, Some(1));
+    let reason = state.down_reason.map_or(Answer::Unknown, Answer::Known);
+    assert_eq!(told(&table), (reason, Answer::Known(25_000)));
+    let changes = port(&table).carrier_changes();
+    assert!(table.update(IfIndex(2), Port::carrier_changed));
+    assert_eq!(told(&table), (Answer::Awaited, Answer::Awaited));
     let modes = port(&table).modes.expect("it was read");
     assert_eq!((modes.speed, modes.max_speed), (None, Some(100_000)));
+
+    // Answers to what was asked before.
+    let answered = table.update(IfIndex(2), |port| {
+        port.take_state(Some(state), changes);
+        port.take_modes(Some(modes), changes);
+    });
+    assert_eq!(
+        (answered, told(&table)),
+        (false, (Answer::Awaited, Answer::Awaited))
+    );
+    let changes = port(&table).carrier_changes();
+    let answer = |port: &mut Port| port.take_state(None, changes);
+    assert!(table.update(IfIndex(2), answer), "news, though it is none");
+    assert_eq!(port(&table).down_reason(), Answer::Unknown);
+    assert!(!table.update(IfIndex(2), answer));
+}
+
+#[test]
+fn another_device_with_the_index_and_the_name_of_one_that_has_gone_begins_anew() {
+    let mut table = table();
+    let successor = FollowedLink {
+        serial: 77,
+        ..link(2, "eth0")
+    };
+    assert_eq!(table.set_links(vec![successor]), [IfIndex(2)]);
+    assert_eq!((fcs(&table), port(&table).failures), (None, 0));
+    assert_eq!(port(&table).down_reason(), Answer::Awaited);
+}
+
+#[test]
+fn a_link_that_turns_out_to_have_a_bus_device_is_a_port() {
+    let mut table = Table::default();
+    let virtual_ = FollowedLink {
+        physical: false,
+        ..link(2, "eth0")
+    };
+    table.set_links(vec![virtual_]);
+    table.update(IfIndex(2), |port| port.is_port = Some(false));
+    table.set_links(vec![link(2, "eth0")]);
+    assert_eq!(port(&table).is_port, Some(true));
 }
 
 #[test]

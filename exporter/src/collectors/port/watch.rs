@@ -10,13 +10,13 @@ use rustix::io::Errno;
 
 use super::{
     counters::Readings,
-    reader::{Answer, Reader},
+    reader::{Reader, Reply},
     schedule::{Schedule, Scope},
     table::{Port, Table},
     tx_timeouts,
 };
 use crate::{
-    collectors::{FollowedLink, FollowedLinks, PortWatch},
+    collectors::{Answer, FollowedLink, FollowedLinks, PortWatch},
     devices::IfIndex,
     kernel::netlink::{
         ethtool::{Get, down_reason::DownReason, link_state::LinkState},
@@ -54,8 +54,8 @@ impl Shared {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn update(&self, port: IfIndex, change: impl FnOnce(&mut Port)) {
-        self.table().update(port, change);
+    fn update(&self, port: IfIndex, change: impl FnOnce(&mut Port)) -> bool {
+        self.table().update(port, change)
     }
 
     /// Has the thread end, as soon as the driver that it waits for lets it.
@@ -77,8 +77,14 @@ impl PortWatch for Shared {
         self.news.notify_all();
     }
 
-    fn down_reason(&self, link: IfIndex) -> Option<DownReason> {
-        self.table().get(link).and_then(Port::down_reason)
+    fn speed(&self, port: IfIndex) -> Answer<u32> {
+        let table = self.table();
+        table.get(port).map_or(Answer::Awaited, Port::speed)
+    }
+
+    fn down_reason(&self, port: IfIndex) -> Answer<DownReason> {
+        let table = self.table();
+        table.get(port).map_or(Answer::Awaited, Port::down_reason)
     }
 }
 
@@ -153,13 +159,11 @@ impl Watch {
         self.failing
             .retain(|port| links.iter().any(|link| link.index == *port));
         let mut table = self.shared.table();
-        table.set_links(links);
+        let new = table.set_links(links);
         let ports = table.indexes();
         drop(table);
-        self.shared
-            .plan()
-            .schedule
-            .set_ports(&ports, Instant::now());
+        let mut plan = self.shared.plan();
+        plan.schedule.set_ports(&ports, &new, Instant::now());
     }
 
     fn read(&mut self, index: IfIndex, scope: Scope) {
@@ -172,7 +176,7 @@ impl Watch {
             Scope::All => self.read_all(&port),
         };
         if let Err(Away) = read {
-            self.shared.update(index, Port::forget);
+            self.update(index, Port::forget);
         }
         let spent = std::mem::replace(&mut self.spent, before);
         let mut plan = self.shared.plan();
@@ -195,11 +199,25 @@ impl Watch {
             return Ok(None);
         }
         let index = port.link.index;
+        let changes = self.carrier_changes(index);
         let state = self.ask(&port.link, Get::LinkState.name(), |it| it.link_state(index))?;
-        self.shared.update(index, |port| port.state = state);
+        self.update(index, |port| port.take_state(state, changes));
+        let changes = self.carrier_changes(index);
         let modes = self.ask(&port.link, Get::LinkModes.name(), |it| it.link_modes(index))?;
-        self.shared.update(index, |port| port.modes = modes);
+        self.update(index, |port| port.take_modes(modes, changes));
         Ok(state)
+    }
+
+    fn carrier_changes(&self, port: IfIndex) -> u64 {
+        let table = self.shared.table();
+        table.get(port).map_or(0, Port::carrier_changes)
+    }
+
+    /// Changes what is known of a port, and tells the collector `link` if that is an answer to it.
+    fn update(&self, port: IfIndex, change: impl FnOnce(&mut Port)) {
+        if self.shared.update(port, change) {
+            self.links.driver_answered(port);
+        }
     }
 
     fn read_all(&mut self, port: &Port) -> Result<(), Away> {
@@ -207,7 +225,7 @@ impl Watch {
         if link.is_bond || link.bond.is_some() {
             let bonding = self.ask(link, "state of the bond", |it| it.bonding(index))?;
             let bonding = bonding.unwrap_or_default();
-            self.shared.update(index, |port| port.bonding = bonding);
+            self.update(index, |port| port.bonding = bonding);
         }
         let failures = self.failures(index);
         let groups = match port.is_port {
@@ -215,8 +233,7 @@ impl Watch {
             _ => self.ask(link, Get::Groups.name(), |it| it.groups(index))?,
         };
         let is_port = port.is_port == Some(true) || groups.is_some_and(|it| it.iter().count() > 0);
-        self.shared
-            .update(index, |port| port.is_port = Some(is_port));
+        self.update(index, |port| port.is_port = Some(is_port));
         if !is_port {
             return Ok(());
         }
@@ -238,7 +255,7 @@ impl Watch {
             .and_then(|it| tx_timeouts::read(&it))
             .unwrap_or_default();
         let now = SystemTime::now();
-        self.shared.update(index, |port| port.count(&readings, now));
+        self.update(index, |port| port.count(&readings, now));
         self.read_urgent_states();
         self.read_facts(port, now)?;
         if self.failures(index) == failures && self.failing.remove(&index) {
@@ -257,7 +274,7 @@ impl Watch {
             return Ok(());
         }
         let facts = self.ask(&port.link, "driver information", |it| it.facts(&port.link))?;
-        self.shared.update(port.link.index, |port| {
+        self.update(port.link.index, |port| {
             port.facts = facts;
             port.facts_at = Some(now);
         });
@@ -289,7 +306,7 @@ impl Watch {
         &mut self,
         link: &FollowedLink,
         what: &str,
-        question: impl FnOnce(&mut Reader) -> Answer<T>,
+        question: impl FnOnce(&mut Reader) -> Reply<T>,
     ) -> Result<Option<T>, Away> {
         let began = Instant::now();
         let answer = question(&mut self.reader);
@@ -298,7 +315,7 @@ impl Watch {
             Ok(answer) => return Ok(Some(answer)),
             Err(error) => error,
         };
-        self.shared.update(link.index, |port| port.failures += 1);
+        self.update(link.index, |port| port.failures += 1);
         let is_away = matches!(error, AskError::Refused(Errno::NODEV));
         // It has mostly just gone, and the collector `link` says so.
         if !is_away && self.failing.insert(link.index) {

@@ -9,6 +9,7 @@ use netdrop_tests::wait::SOON;
 use netdrop_tests::{Exporter, Metrics, Room, poll_for, wait_until};
 
 mod bonds;
+mod journal;
 mod numbers;
 
 /// Drops are not counted here.
@@ -47,7 +48,8 @@ fn next_reading(exporter: &Exporter, port: &TestPort) -> Metrics {
 /// Without those that tell of a carrier.
 fn complaints(exporter: &Exporter) -> Vec<String> {
     let mut complaints = exporter.complaints();
-    complaints.retain(|line| !line.contains("carrier down"));
+    let of_carriers = [": carrier down", ": link is down"];
+    complaints.retain(|line| !of_carriers.iter().any(|it| line.contains(it)));
     complaints
 }
 

@@ -11,6 +11,8 @@ use crate::collectors::link::{
 
 #[derive(Debug)]
 pub(super) struct Device {
+    /// No other device has or had it: the version of the table that it came with.
+    pub(super) serial: u64,
     pub(super) link: Link,
     pub(super) facts: Option<Facts>,
     pub(super) speed: Option<u32>,
@@ -28,8 +30,9 @@ pub(super) fn is_port(link: &Link, facts: Option<&Facts>) -> bool {
 }
 
 impl Device {
-    pub(super) fn new(link: Link, facts: Option<Facts>, shown: bool) -> Self {
+    pub(super) fn new(serial: u64, link: Link, facts: Option<Facts>, shown: bool) -> Self {
         Self {
+            serial,
             link,
             facts,
             speed: None,

@@ -190,10 +190,10 @@ impl Table {
         Some(self.devices.get(&index)?.link.clone())
     }
 
-    /// Keeps the speed of a device, to tell it when the link goes down.
-    pub fn set_speed(&mut self, index: IfIndex, speed: Option<u32>) {
+    /// Keeps the speed of a device, to tell it when the link goes down. In Mbit/s.
+    pub fn set_speed(&mut self, index: IfIndex, speed: u32) {
         if let Some(device) = self.devices.get_mut(&index) {
-            device.speed = speed;
+            device.speed = Some(speed);
         }
     }
 
@@ -246,7 +246,8 @@ impl Table {
             }
             None => {
                 let shown = self.filter.shows(&name);
-                self.devices.insert(index, Device::new(link, facts, shown));
+                let device = Device::new(self.version, link, facts, shown);
+                self.devices.insert(index, device);
             }
         }
         self.observe_removals(&name, now);

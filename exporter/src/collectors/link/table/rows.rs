@@ -94,6 +94,7 @@ impl Table {
             let is_candidate = physical || is_bond || bond.is_some() || link.kind.is_empty();
             is_candidate.then(|| FollowedLink {
                 index: link.index,
+                serial: device.serial,
                 name: link.name.clone(),
                 driver: facts.map(|facts| facts.driver.clone()).unwrap_or_default(),
                 physical,

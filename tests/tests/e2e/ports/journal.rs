@@ -1,0 +1,156 @@
+//! What the journal says of a port, with what its driver says.
+
+use std::time::{Duration, Instant};
+
+use netdrop_tests::testport::{TestPort, TestPorts};
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Exporter, Room, wait_until};
+
+use super::{PORTS_ONLY, down_reason, value};
+
+/// The driver, as lines name it.
+const DRIVER: &str = "(driver netdrop_testport";
+
+/// The lines about a port, without their time.
+fn lines(exporter: &Exporter, port: &TestPort) -> Vec<String> {
+    let log = exporter.log();
+    let about = format!("{}: ", port.name);
+    let lines = log.lines().filter_map(|line| line.split_once(&about));
+    lines.map(|(_, text)| text.to_owned()).collect()
+}
+
+fn wait_for_lines(exporter: &Exporter, port: &TestPort, expected: &[String]) {
+    wait_until("the journal says it", SOON, || {
+        lines(exporter, port).len() >= expected.len()
+    });
+    assert_eq!(lines(exporter, port), expected);
+}
+
+/// An exporter that knows how fast the port runs.
+fn start(port: &TestPort) -> Exporter {
+    port.set("carrier", 1);
+    port.up();
+    let exporter = Exporter::start(&PORTS_ONLY);
+    wait_until("the port is read", SOON, || {
+        let speed = "netdrop_link_speed_bits_per_second";
+        value(&exporter.scrape(), speed, port, &[]) == Some(25e9)
+    });
+    exporter
+}
+
+/// Without what differs between runs.
+fn up_again(port: &TestPort, exporter: &Exporter) -> String {
+    wait_until("the journal says that it is up", SOON, || {
+        lines(exporter, port)
+            .iter()
+            .any(|line| line.starts_with("carrier up"))
+    });
+    let lines = lines(exporter, port);
+    let line = lines.iter().find(|line| line.starts_with("carrier up"));
+    let line = line.map(|line| line.split(", after ").next());
+    line.flatten().unwrap_or_default().to_owned()
+}
+
+#[test]
+#[ignore = "needs the test module: run by tests/kernels/run.sh"]
+fn a_pulled_cable_has_its_reason_in_the_journal_within_two_seconds() {
+    let _room = Room::enter();
+    let ports = TestPorts::load(1);
+    let port = ports.port(0);
+    let exporter = start(&port);
+    port.set("ext_state", 4);
+    port.set("carrier", 0);
+    let pulled = Instant::now();
+    let down = format!("carrier down: no cable {DRIVER}, 25000 Mbit/s)");
+    wait_for_lines(&exporter, &port, &[down]);
+    let took = pulled.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let metrics = exporter.scrape();
+    let expected = Some(("no_cable".into(), String::new()));
+    assert_eq!(down_reason(&metrics, &port), expected);
+
+    port.set("carrier", 1);
+    let up = format!("carrier up {DRIVER}, 25000 Mbit/s)");
+    assert_eq!(up_again(&port, &exporter), up);
+}
+
+#[test]
+#[ignore = "needs the test module: run by tests/kernels/run.sh"]
+fn a_reason_that_comes_late_has_a_line_of_its_own() {
+    let _room = Room::enter();
+    let ports = TestPorts::load(1);
+    let port = ports.port(0);
+    let exporter = start(&port);
+    port.set("carrier", 0);
+    let down = format!("carrier down {DRIVER}, 25000 Mbit/s)");
+    wait_for_lines(&exporter, &port, &[down.clone()]);
+    port.set("ext_state", 0);
+    port.set("ext_substate", 1);
+    let late = format!("link is down: autoneg, no partner detected {DRIVER})");
+    wait_for_lines(&exporter, &port, &[down, late]);
+}
+
+#[test]
+#[ignore = "needs the test module: run by tests/kernels/run.sh"]
+fn a_driver_that_is_slow_holds_up_no_other_link_with_and_without_the_collector() {
+    let _room = Room::enter();
+    for arguments in [
+        &PORTS_ONLY[..],
+        &["--no-collector.drops", "--no-collector.port"],
+    ] {
+        let ports = TestPorts::load(2);
+        let (slow, fast) = (ports.port(0), ports.port(1));
+        for port in [&slow, &fast] {
+            port.set("carrier", 1);
+            port.up();
+        }
+        let exporter = Exporter::start(arguments);
+        slow.set("delay_ms", 5000);
+        // From here on its driver is asked how fast it runs, or why it is down.
+        for carrier in [0, 1] {
+            slow.set("carrier", carrier);
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        fast.set("carrier", 0);
+        let flapped = Instant::now();
+        let losses = [
+            ("device", fast.name.as_str()),
+            ("transition", "carrier_down"),
+        ];
+        wait_until("the other link's loss is served", SOON, || {
+            let losses = exporter
+                .scrape()
+                .value("netdrop_link_transitions_total", &losses);
+            losses == Some(1.0)
+        });
+        let took = flapped.elapsed();
+        assert!(took < Duration::from_secs(3), "{arguments:?}: {took:?}");
+        slow.set("delay_ms", 0);
+        // A line waits for two seconds at most, and is there whatever the driver says.
+        for port in [&slow, &fast] {
+            wait_until("the journal says it", SOON, || {
+                let lines = lines(&exporter, port);
+                lines.iter().any(|line| line.starts_with("carrier down"))
+            });
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the test module: run by tests/kernels/run.sh"]
+fn without_the_collector_lines_have_the_speed_and_no_reason() {
+    let _room = Room::enter();
+    let ports = TestPorts::load(1);
+    let port = ports.port(0);
+    port.up();
+    let exporter = Exporter::start(&["--no-collector.drops", "--no-collector.port"]);
+    port.set("ext_state", 4);
+    port.set("carrier", 1);
+    let up = format!("carrier up {DRIVER}, 25000 Mbit/s)");
+    assert_eq!(up_again(&port, &exporter), up);
+    port.set("carrier", 0);
+    let down = format!("carrier down {DRIVER}, 25000 Mbit/s)");
+    wait_until("the journal says that it is down", SOON, || {
+        lines(&exporter, &port).contains(&down)
+    });
+}
