@@ -9,7 +9,7 @@ use netdrop_tests::wait::SOON;
 use netdrop_tests::{Exporter, Metrics, Room, poll_for, wait_until};
 
 mod bonds;
-mod journal;
+mod lines;
 mod numbers;
 
 /// Drops are not counted here.

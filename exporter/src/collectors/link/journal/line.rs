@@ -7,6 +7,7 @@ use log::Level;
 use crate::{
     collectors::link::{
         message::{Admin, Carrier},
+        sysfs::bus_address,
         table::{Change, Departure},
         transitions::{Transition, works},
     },
@@ -69,12 +70,29 @@ pub(super) fn ends_an_outage(change: &Change, transition: Transition) -> bool {
 
 /// `eth0: carrier down: no cable (driver mlx5_core, 25000 Mbit/s)`
 pub(super) fn line(change: &Change, what: &str, speed: Option<u32>) -> String {
-    let speed = speed.map_or_else(
-        || "speed unknown".to_owned(),
-        |speed| format!("{speed} Mbit/s"),
-    );
-    let name = &change.link.name;
+    let (name, speed) = (&change.link.name, self::speed(speed));
     format!("{name}: {what} (driver {}, {speed})", driver(change))
+}
+
+fn speed(mbit: Option<u32>) -> String {
+    mbit.map_or_else(
+        || "speed unknown".to_owned(),
+        |mbit| format!("{mbit} Mbit/s"),
+    )
+}
+
+/// `eth0: removed (driver mlx5_core, 0000:3b:00.0, 25000 Mbit/s)`: the kernel's log calls the card by its
+/// address.
+pub(super) fn gone(change: &Change, how: Departure) -> String {
+    let address = bus_address(&change.link, change.facts.as_ref());
+    let address = address.filter(|address| !address.is_empty());
+    let address = address.map_or_else(String::new, |address| format!("{address}, "));
+    let (name, speed) = (&change.link.name, speed(change.speed));
+    let what = left(how);
+    format!(
+        "{name}: {what} (driver {}, {address}{speed})",
+        driver(change)
+    )
 }
 
 /// `eth0: link is down: no cable (driver mlx5_core)`
@@ -111,7 +129,7 @@ pub(super) fn what(transition: Transition, times: u32, reason: Option<DownReason
     what
 }
 
-pub(super) fn left(how: Departure) -> &'static str {
+fn left(how: Departure) -> &'static str {
     match how {
         Departure::Removed => "removed",
         Departure::Moved => "moved to another network namespace",
@@ -171,8 +189,8 @@ mod tests {
         );
         assert_eq!(order(&change)[2], Transition::CarrierDown);
         assert_eq!(
-            line(&change, left(Departure::Removed), change.speed),
-            "eth0: removed (driver virtio_net, 1000 Mbit/s)"
+            gone(&change, Departure::Removed),
+            "eth0: removed (driver virtio_net, virtio2, 1000 Mbit/s)"
         );
     }
 

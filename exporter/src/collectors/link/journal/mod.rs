@@ -208,7 +208,7 @@ impl Journal {
                 (true, Departure::Moved | Departure::Missing) => Level::Info,
             };
             if self.admits(level, physical, now) {
-                let text = line::line(&change, line::left(how), change.speed);
+                let text = line::gone(&change, how);
                 lines.push(Line { level, text });
             }
         }

@@ -174,7 +174,7 @@ fn lines_of_a_device_keep_their_order_and_an_old_loss_has_no_late_reason() {
     story.lose();
     let mut gone = change(&story.link, story.link.clone());
     gone.left = Some(Departure::Removed);
-    let removed = "eth0: removed (driver virtio_net, 1000 Mbit/s)";
+    let removed = "eth0: removed (driver virtio_net, virtio2, 1000 Mbit/s)";
     let lines = story.journal.changed(gone, story.now);
     assert_eq!(texts(lines), [DOWN, removed]);
     assert_eq!(story.say_why(Some(NO_CABLE)), NOTHING);
