@@ -12,7 +12,8 @@ use netdrop_exporter::{
     kernel, logging,
     metrics::{REVISION, VERSION},
     privileges::{self, Privileged},
-    service, signals, web,
+    service, signals,
+    web::{self, WebConfig},
 };
 use tokio::net::TcpListener;
 
@@ -48,12 +49,12 @@ fn serve_until_stopped(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let stopped = signals::handle()?;
+    let (stopped, hangups) = signals::handle()?;
     let listeners = web::bind(&args.listen_addresses)?
         .into_iter()
         .map(TcpListener::from_std)
         .collect::<Result<_, _>>()?;
-    let confined = privileges::confine(&[&args.procfs, &args.sysfs]);
+    let confined = privileges::confine(&args.readable());
     let privileged = Privileged::at_start();
     let common = args.common();
     let opened = args.collectors.open(common, &privileged);
@@ -68,8 +69,11 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     if let Err(e) = confined {
         log::log!(e.level(), "file accesses are not confined: {e}");
     }
+    // Only now, so that what can be read can be read again later.
+    let config = Arc::new(WebConfig::load(args.web_config.as_deref())?);
+    hangups.reload(Arc::clone(&config));
     let collectors = opened.start(&unprivileged);
     service::ready(&collectors.status());
     let exposition = Arc::clone(&collectors.exposition);
-    web::serve(listeners, &args.telemetry_path, exposition, stopped).await
+    web::serve(listeners, &args.telemetry_path, config, exposition, stopped).await
 }

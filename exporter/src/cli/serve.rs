@@ -9,7 +9,7 @@ use once_cell::sync::OnceCell;
 
 use crate::collectors::{self, Common};
 use crate::devices::{DeviceFilter, DevicePattern, Devices};
-use crate::web::{ListenAddress, TelemetryPath};
+use crate::web::{self, ListenAddress, TelemetryPath};
 
 /// Serve metrics over HTTP (the default).
 #[derive(clap::Args)]
@@ -29,6 +29,10 @@ pub struct ServeArgs {
         default_value = "/metrics"
     )]
     pub telemetry_path: TelemetryPath,
+
+    /// File with TLS, passwords and more, in the format that Prometheus' exporters share.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
 
     /// Which collectors run, and their own flags.
     #[command(flatten)]
@@ -87,6 +91,14 @@ impl ServeArgs {
             followed_links: OnceCell::new(),
             port_watch: OnceCell::new(),
         }
+    }
+
+    /// What must stay readable when file accesses are confined.
+    pub fn readable(&self) -> Vec<PathBuf> {
+        let mut paths = vec![self.procfs.clone(), self.sysfs.clone()];
+        let config = self.web_config.iter();
+        paths.extend(config.flat_map(|file| web::directories(file)));
+        paths
     }
 
     /// Which devices are to be shown.

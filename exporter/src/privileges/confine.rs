@@ -57,7 +57,7 @@ impl From<RulesetError> for Unconfined {
 /// # Errors
 ///
 /// Nothing has changed, and why.
-pub fn confine(readable: &[&Path]) -> Result<(), Unconfined> {
+pub fn confine(readable: &[impl AsRef<Path>]) -> Result<(), Unconfined> {
     sys::try_landlock().map_err(why_not)?;
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))?
@@ -67,7 +67,7 @@ pub fn confine(readable: &[&Path]) -> Result<(), Unconfined> {
     for path in ALWAYS_READABLE
         .iter()
         .map(Path::new)
-        .chain(readable.iter().copied())
+        .chain(readable.iter().map(AsRef::as_ref))
     {
         rules = allow(rules, path, AccessFs::ReadFile | AccessFs::ReadDir)?;
     }

@@ -14,7 +14,7 @@ pub(super) const HEALTHY_PATH: &str = "/-/healthy";
 /// Readiness: metrics are served, even if a collector failed.
 pub(super) const READY_PATH: &str = "/-/ready";
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -59,6 +59,11 @@ impl Router {
             Route::Landing => response(StatusCode::OK, HTML, self.landing.clone()),
             Route::Moved(path) => moved(path, request.uri().query()),
         }
+    }
+
+    /// Whether the path is for probes, which show no data.
+    pub(super) fn is_probe(&self, path: &str) -> bool {
+        matches!(self.route(&normalize(path)), Route::Healthy | Route::Ready)
     }
 
     fn route(&self, path: &str) -> Route<'_> {
@@ -128,7 +133,7 @@ fn method_not_allowed() -> Response<Bytes> {
     response
 }
 
-fn response(
+pub(super) fn response(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,

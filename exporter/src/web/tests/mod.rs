@@ -11,8 +11,10 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::metrics::{Collector, family, sample};
 
+pub(super) mod certificates;
 mod clients;
 mod content;
+mod tls;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -48,12 +50,23 @@ struct Running {
     address: SocketAddr,
     /// Of a second listener.
     other_address: SocketAddr,
+    config: Arc<WebConfig>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
     async fn start(telemetry_path: &str, fake: Fake, limits: Limits) -> Self {
+        let config = WebConfig::load(None).expect("no file");
+        Self::configured(telemetry_path, fake, limits, config).await
+    }
+
+    async fn configured(
+        telemetry_path: &str,
+        fake: Fake,
+        limits: Limits,
+        config: WebConfig,
+    ) -> Self {
         let any = "127.0.0.1:0".parse::<ListenAddress>().expect("an address");
         let listeners: Vec<_> = bind(&[any.clone(), any])
             .expect("two ports")
@@ -66,14 +79,17 @@ impl Running {
         exposition.add(Box::new(fake));
         let scraper = Scraper::start(Arc::new(exposition));
         let telemetry_path = telemetry_path.parse().expect("a path");
-        let router = Arc::new(Router::new(&telemetry_path, scraper));
+        let router = Router::new(&telemetry_path, scraper);
+        let config = Arc::new(config);
+        let gate = Arc::new(Gate::new(Arc::clone(&config), router));
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(serve_listeners(listeners, router, limits, async {
+        let server = tokio::spawn(serve_listeners(listeners, gate, limits, async {
             stopped.await.ok();
         }));
         Self {
             address,
             other_address,
+            config,
             stop,
             server,
         }
