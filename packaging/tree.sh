@@ -17,8 +17,10 @@ rm -rf "$tree"
 put "$binary" usr/bin/$name 755
 put packaging/$name.service usr/lib/systemd/system/$name.service
 put packaging/$name.default etc/default/$name
-put "$manual/$name.1" usr/share/man/man1/$name.1
-gzip --best --no-name "$tree/usr/share/man/man1/$name.1"
+for page in "$manual"/*.1; do
+    put "$page" "usr/share/man/man1/$(basename "$page")"
+done
+gzip --best --no-name "$tree"/usr/share/man/man1/*.1
 put "$manual/$name.bash" usr/share/bash-completion/completions/$name
 put "$manual/$name.fish" usr/share/fish/vendor_completions.d/$name.fish
 put "$manual/_$name" usr/share/zsh/site-functions/_$name

@@ -1,7 +1,10 @@
 //! Writes the man page and the shell completions, from the same flags that the exporter parses:
 //! `cargo run --example manual -- DIRECTORY`. For packages; they are not in the repository.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap_complete::Shell;
@@ -35,7 +38,15 @@ fn main() -> anyhow::Result<()> {
     let directory: PathBuf = env::args_os().nth(1).context("no directory")?.into();
     // The revision is no part of a manual.
     let command = cli::command().name(NAME).version(VERSION);
-    write_man_page(&command, &directory)?;
+    write_man_page(&command, NAME, &directory)?;
+    for other in command
+        .get_subcommands()
+        .filter(|c| c.get_name() != "serve")
+    {
+        let name = format!("{NAME}-{}", other.get_name());
+        let other = other.clone().name(name.clone()).version(VERSION);
+        write_man_page(&other, &name, &directory)?;
+    }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command.clone(), NAME, &directory)
             .with_context(|| format!("write the completions for {shell}"))?;
@@ -43,18 +54,19 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_man_page(command: &clap::Command, directory: &std::path::Path) -> anyhow::Result<()> {
+fn write_man_page(command: &clap::Command, name: &str, directory: &Path) -> anyhow::Result<()> {
     let man = Man::new(command.clone())
         .section("1")
         .manual("Prometheus exporters");
     let mut page = Vec::new();
     man.render(&mut page)?;
-    for (heading, text) in SECTIONS {
+    let sections = if name == NAME { &SECTIONS[..] } else { &[] };
+    for (heading, text) in sections {
         let mut section = Roff::new();
-        section.control("SH", [heading]);
-        section.text([text.into()]);
+        section.control("SH", [*heading]);
+        section.text([(*text).into()]);
         section.to_writer(&mut page)?;
     }
-    let path = directory.join(format!("{NAME}.1"));
+    let path = directory.join(format!("{name}.1"));
     fs::write(&path, page).with_context(|| format!("write {}", path.display()))
 }

@@ -12,6 +12,8 @@ pub mod kernel;
 pub mod logging;
 pub mod metrics;
 pub mod privileges;
+pub mod report;
 pub mod service;
 pub mod signals;
+pub mod snapshot;
 pub mod web;

@@ -6,13 +6,14 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use log::LevelFilter;
 use netdrop_exporter::{
     cli::{Command, ServeArgs},
     error::one_line,
     kernel, logging,
     metrics::{REVISION, VERSION},
     privileges::{self, Privileged},
-    service, signals,
+    service, signals, snapshot,
     web::{self, WebConfig},
 };
 use tokio::net::TcpListener;
@@ -25,27 +26,32 @@ const BLOCKING_THREADS: usize = 1;
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let Command::Serve(args) = Command::parse_or_exit();
-    let _flush = logging::start(args.log_level);
-    match serve_until_stopped(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            log::error!("{}", one_line(&e));
-            ExitCode::FAILURE
-        }
-    }
+    let command = Command::parse_or_exit();
+    let _flush = logging::start(match &command {
+        Command::Serve(args) => args.log_level,
+        Command::Snapshot(_) => LevelFilter::Warn,
+    });
+    run(command).unwrap_or_else(|e| {
+        log::error!("{}", one_line(&e));
+        ExitCode::FAILURE
+    })
 }
 
 /// One thread serves all connections, another drains and scrapes, which block.
-fn serve_until_stopped(args: ServeArgs) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("start the event loop")?;
-    let served = runtime.block_on(serve(args));
+    let status = runtime.block_on(async {
+        match command {
+            Command::Serve(args) => serve(args).await.map(|()| ExitCode::SUCCESS),
+            Command::Snapshot(args) => snapshot::run(args).await,
+        }
+    });
     runtime.shutdown_timeout(STOP_GRACE);
-    served
+    status
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {

@@ -130,59 +130,60 @@ fn label_names(mut labels: &str) -> Vec<&str> {
 
 /// A table for the daemon, and one for each other command.
 fn flags_tables(command: &Command) -> String {
-    let mut tables = flags_table(command);
-    for other in command
-        .get_subcommands()
-        .filter(|c| c.get_name() != "serve")
-    {
-        let about = other
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+    let mut tables = flags_table(command, &BTreeSet::new());
+    let of_daemon = names(command);
+    let mut others = command.get_subcommands();
+    while let Some(other) = others.find(|other| other.get_name() != "serve") {
+        let about = other.get_about().map(ToString::to_string);
         write!(
             tables,
-            "\n`netdrop-exporter {}`: {about}.\n\n{}",
+            "\n`netdrop-exporter {}`: {}. Takes the flags of collectors and paths above, and:\n\n{}",
             other.get_name(),
-            flags_table(other)
+            about.unwrap_or_default(),
+            flags_table(other, &of_daemon)
         )
         .expect("memory");
     }
     tables
 }
 
-fn flags_table(command: &Command) -> String {
+fn names(command: &Command) -> BTreeSet<&str> {
+    command.get_arguments().filter_map(Arg::get_long).collect()
+}
+
+/// The flags of a command that are not in `elsewhere`.
+fn flags_table(command: &Command, elsewhere: &BTreeSet<&str>) -> String {
     let mut table = "| flag | default | |\n|---|---|---|\n".to_owned();
-    let names: BTreeSet<_> = command.get_arguments().filter_map(Arg::get_long).collect();
+    let names = names(command);
     for argument in command.get_arguments() {
         let Some(name) = argument.get_long() else {
             continue;
         };
-        let is_other_switch = name
-            .strip_prefix("no-")
-            .is_some_and(|switch| names.contains(switch));
-        if is_other_switch {
+        let of_a_pair = |name: &str| {
+            name.strip_prefix("no-")
+                .is_some_and(|on| names.contains(on))
+        };
+        if elsewhere.contains(name) || of_a_pair(name) {
             continue;
         }
-        let switch = names.contains(&*format!("no-{name}"));
-        let no = if switch { "[no-]" } else { "" };
+        let no = if names.contains(&*format!("no-{name}")) {
+            "[no-]"
+        } else {
+            ""
+        };
         let value = match argument.get_value_names() {
             Some([value]) if argument.get_action().takes_values() => format!("={value}"),
             _ => String::new(),
         };
-        let defaults: Vec<_> = argument
-            .get_default_values()
-            .iter()
+        let defaults = argument.get_default_values().iter();
+        let defaults: Vec<_> = defaults
             .map(|value| format!("`{}`", value.to_string_lossy()))
             .collect();
         let help = argument.get_long_help().or(argument.get_help());
         let help = help.map(ToString::to_string).unwrap_or_default();
         let help = help.replace('\n', " ").replace('|', "\\|");
-        writeln!(
-            table,
-            "| `--{no}{name}{value}` | {} | {help} |",
-            defaults.join(", ")
-        )
-        .expect("memory");
+        let defaults = defaults.join(", ");
+        writeln!(table, "| `--{no}{name}{value}` | {defaults} | {help} |").expect("memory");
     }
     table
 }

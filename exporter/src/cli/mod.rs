@@ -16,8 +16,10 @@ use crate::{
 };
 
 mod serve;
+mod snapshot;
 
 pub use serve::ServeArgs;
+pub use snapshot::SnapshotArgs;
 
 /// The exit status for a command line that cannot be used, as getopt-style programs have it.
 pub const EXIT_USAGE: i32 = 2;
@@ -48,6 +50,8 @@ struct CommandLine {
 pub enum Command {
     /// Serve metrics over HTTP; so do these options without a command.
     Serve(ServeArgs),
+    /// Watch drops and links for some seconds and print what happened, without a server.
+    Snapshot(SnapshotArgs),
 }
 
 impl Command {
@@ -101,6 +105,7 @@ mod testing {
         let words = ["netdrop-exporter"].iter().chain(flags);
         match super::parse(words) {
             Ok(Command::Serve(args)) => Ok(args),
+            Ok(Command::Snapshot(_)) => unreachable!("another command: {flags:?}"),
             Err(error) => {
                 assert_eq!(error.exit_code(), EXIT_USAGE);
                 Err(one_line(&error.to_string()))
@@ -161,10 +166,14 @@ mod tests {
 
     #[test]
     fn the_daemon_is_the_default_command() {
-        let Command::Serve(bare) = parse(["netdrop-exporter", "--path.sysfs=/x"]).expect("flags");
-        let Command::Serve(named) =
-            parse(["netdrop-exporter", "serve", "--path.sysfs=/x"]).expect("flags");
-        assert_eq!(bare.sysfs, named.sysfs);
+        let sysfs = |words: &[&str]| match parse(words) {
+            Ok(Command::Serve(args)) => args.sysfs,
+            _ => unreachable!("flags of the daemon: {words:?}"),
+        };
+        assert_eq!(
+            sysfs(&["netdrop-exporter", "--path.sysfs=/x"]),
+            sysfs(&["netdrop-exporter", "serve", "--path.sysfs=/x"])
+        );
         assert!(parse(["netdrop-exporter", "--path.sysfs=/x", "serve"]).is_err());
     }
 }

@@ -1,14 +1,12 @@
 //! The flags of the daemon.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use log::LevelFilter;
-use once_cell::sync::OnceCell;
 
 use crate::collectors::{self, Common};
-use crate::devices::{DeviceFilter, DevicePattern, Devices};
+use crate::devices::{DeviceFilter, DevicePattern};
 use crate::web::{self, ListenAddress, TelemetryPath};
 
 /// Serve metrics over HTTP (the default).
@@ -82,15 +80,7 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// What all collectors may use.
     pub fn common(&self) -> Common {
-        Common {
-            procfs: self.procfs.clone(),
-            sysfs: self.sysfs.clone(),
-            filter: self.device_filter(),
-            devices: Arc::new(Devices::open(&self.procfs)),
-            dropped_while_down: OnceCell::new(),
-            followed_links: OnceCell::new(),
-            port_watch: OnceCell::new(),
-        }
+        Common::new(&self.procfs, &self.sysfs, self.device_filter())
     }
 
     /// What must stay readable when file accesses are confined.

@@ -1,6 +1,6 @@
 //! What a line of the register is: a collector's name, its default, its help, and how it opens.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{ArgAction, ArgMatches, Args, Command};
@@ -29,6 +29,21 @@ pub struct Common {
     pub followed_links: OnceCell<Arc<dyn FollowedLinks>>,
     /// Set by the collector `port`, told and asked by `link`.
     pub port_watch: OnceCell<Arc<dyn PortWatch>>,
+}
+
+impl Common {
+    /// What collectors may use that look at proc(5) and sysfs(5) there, and show these devices.
+    pub fn new(procfs: &Path, sysfs: &Path, filter: DeviceFilter) -> Self {
+        Self {
+            procfs: procfs.to_owned(),
+            sysfs: sysfs.to_owned(),
+            filter,
+            devices: Arc::new(Devices::open(procfs)),
+            dropped_while_down: OnceCell::new(),
+            followed_links: OnceCell::new(),
+            port_watch: OnceCell::new(),
+        }
+    }
 }
 
 /// Tells how many packets were dropped so far while this device's link was down, if that is known.

@@ -160,6 +160,20 @@ impl Exposition {
         text::join(texts.iter().flat_map(|text| text.iter()))
     }
 
+    /// Runs every collector and returns all families, unsorted, for readers in this process. It blocks and survives a
+    /// collector's failure as [`Self::scrape`] does.
+    pub fn families(&self) -> Vec<MetricFamily> {
+        let mut families = Vec::new();
+        let mut success = Vec::new();
+        for running in &self.running {
+            let labels = [("collector", running.collector.name())];
+            let succeeded = running.run(&mut families);
+            success.push(sample(&labels, f64::from(u8::from(succeeded))));
+        }
+        families.extend(self.own_families(success, Vec::new()));
+        families
+    }
+
     fn own_families(&self, mut success: Vec<Metric>, duration: Vec<Metric>) -> Vec<MetricFamily> {
         success.extend(
             self.failed
@@ -212,16 +226,22 @@ impl Running {
             return (true, Arc::clone(text));
         }
         let mut families = Vec::new();
-        // Unwind safe: a push that panicked leaves a valid vector, and what a collector guards by
-        // its own locks is poisoned for itself.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.collector.collect(&mut families)))
-            .unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(panic.as_ref()))));
-        self.log_change(outcome.as_ref().err());
+        let succeeded = self.run(&mut families);
         let text: Arc<[FamilyText]> = text::encode(families).into();
         *last = version
-            .filter(|_| outcome.is_ok())
+            .filter(|_| succeeded)
             .map(|version| (version, Arc::clone(&text)));
-        (outcome.is_ok(), text)
+        (succeeded, text)
+    }
+
+    /// Appends what the collector says, and returns whether it succeeded.
+    fn run(&self, families: &mut Vec<MetricFamily>) -> bool {
+        // Unwind safe: a push that panicked leaves a valid vector, and what a collector guards by
+        // its own locks is poisoned for itself.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.collector.collect(families)))
+            .unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(panic.as_ref()))));
+        self.log_change(outcome.as_ref().err());
+        outcome.is_ok()
     }
 
     /// Logs the first failure and the recovery only: a line per scrape would bury the rest.

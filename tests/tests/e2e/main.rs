@@ -30,6 +30,7 @@ mod reasons_sockets;
 mod reasons_tx;
 mod service;
 mod slow_readers;
+mod snapshot;
 mod states;
 mod states_none;
 mod states_sent;

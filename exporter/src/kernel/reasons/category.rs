@@ -96,6 +96,15 @@ pub fn category(reason_name: &str) -> Category {
         .unwrap_or(Category::Unknown)
 }
 
+/// What a reason means, in half a sentence; empty for one that is not listed. `reason_name` is as for
+/// [`category`].
+#[must_use]
+pub fn meaning(reason_name: &str) -> &'static str {
+    let mut rows = rows(TABLE).flatten();
+    rows.find(|row| row.name == reason_name)
+        .map_or("", |row| row.meaning)
+}
+
 const TABLE: &str = include_str!("reasons.tsv");
 
 // A line that does not parse is left out, so its reason would be `unknown`; the tests refuse such
@@ -107,11 +116,12 @@ static CATEGORIES: Lazy<HashMap<&'static str, Category>> = Lazy::new(|| {
         .collect()
 });
 
-/// What the program needs of one line; the meaning and the why are for those who read the table.
+/// What the program needs of one line; the why is for those who read the table.
 #[derive(Debug)]
 struct Row<'a> {
     name: &'a str,
     category: Category,
+    meaning: &'a str,
 }
 
 /// What is wrong with a line of the table.
@@ -148,6 +158,7 @@ fn parse_row(line: &str) -> Result<Row<'_>, RowError> {
     Ok(Row {
         name,
         category: category.parse()?,
+        meaning,
     })
 }
 

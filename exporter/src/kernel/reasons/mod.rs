@@ -15,7 +15,7 @@ use crate::heap;
 mod category;
 mod names;
 
-pub use category::{Category, UnknownCategory, category};
+pub use category::{Category, UnknownCategory, category, meaning};
 pub use names::{ReasonNames, module_reason_names, reason_names};
 
 /// Reasons above this number belong to a subsystem, which may be a module with names of its own
