@@ -44,7 +44,9 @@ fn main() -> anyhow::Result<()> {
         .filter(|c| c.get_name() != "serve")
     {
         let name = format!("{NAME}-{}", other.get_name());
-        let other = other.clone().name(name.clone()).version(VERSION);
+        let words = format!("{NAME} {}", other.get_name());
+        let other = other.clone().version(VERSION);
+        let other = other.display_name(name.clone()).bin_name(words);
         write_man_page(&other, &name, &directory)?;
     }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
