@@ -13,6 +13,8 @@ pub const DROPS_A: &str = "DROPS_A";
 pub const DROPS_B: &str = "DROPS_B";
 /// `HASH`, [`NameKey`] to [`DeviceName`]: what the devices of the drops were called.
 pub const NAMES: &str = "NAMES";
+/// `HASH`, [`DropKey::location`] to [`FunctionName`]: which functions the drops were in.
+pub const FUNCTIONS: &str = "FUNCTIONS";
 /// `PERCPU_ARRAY` of `u64` packets, indexed by [`Unattributed`].
 pub const UNATTRIBUTED: &str = "UNATTRIBUTED";
 /// The section that holds the index of the map being written, a `u64` that is 0 or 1.
@@ -30,6 +32,9 @@ pub const PROBE_RX_SK: &str = "probe_rx_sk";
 
 /// `IFNAMSIZ`, the size of a device name with its NUL (`include/uapi/linux/if.h`).
 pub const NAME_LEN: usize = 16;
+/// The size of a function name with its NUL. The longest of a 6.18 kernel has 62 bytes, without what
+/// compilers append.
+pub const FUNCTION_NAME_LEN: usize = 64;
 
 /// What drops are counted by in the kernel.
 #[repr(C)]
@@ -79,10 +84,26 @@ pub struct NameKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceName(pub [u8; NAME_LEN]);
 
+/// What the kernel prints for `%ps` (`Documentation/core-api/printk-formats.rst`): the symbol of the
+/// address, for one in a module followed by ` [module]`. NUL-terminated, and cut to fit. An address
+/// without a symbol is printed as a number, `0x...`.
+///
+/// Aligned, so that the program clears it by words.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionName(pub [u8; FUNCTION_NAME_LEN]);
+
+impl Default for FunctionName {
+    fn default() -> Self {
+        Self([0; FUNCTION_NAME_LEN])
+    }
+}
+
 const _: () = assert!(size_of::<DropKey>() == 24 && align_of::<DropKey>() == 8);
 const _: () = assert!(size_of::<DropCount>() == 16);
 const _: () = assert!(size_of::<NameKey>() == 12);
 const _: () = assert!(size_of::<DeviceName>() == NAME_LEN);
+const _: () = assert!(size_of::<FunctionName>() == FUNCTION_NAME_LEN);
 
 /// The state of the device's link at the moment of the drop.
 #[repr(u8)]

@@ -5,16 +5,19 @@
     reason = "a BPF program is raw loads and map values; the kernel's verifier proves each access"
 )]
 
-use core::arch::asm;
+use core::{arch::asm, mem::MaybeUninit};
 
 use aya_ebpf::{
     Global,
     bindings::BPF_NOEXIST,
+    helpers::generated::bpf_snprintf,
     macros::{btf_tracepoint, map},
     maps::{HashMap, PerCpuArray, PerCpuHashMap},
     programs::BtfTracePointContext,
 };
-use netdrop_ebpf::{DeviceName, DropCount, DropKey, Link, NameKey, Unattributed};
+use netdrop_ebpf::{
+    DeviceName, DropCount, DropKey, FUNCTION_NAME_LEN, FunctionName, Link, NameKey, Unattributed,
+};
 
 /// GPL-compatible, as the kernel asks of programs that read its memory.
 #[unsafe(link_section = "license")]
@@ -28,6 +31,8 @@ static DROPS_A: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entr
 static DROPS_B: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(1, 0);
 #[map]
 static NAMES: HashMap<NameKey, DeviceName> = HashMap::with_max_entries(1, 0);
+#[map]
+static FUNCTIONS: HashMap<u64, FunctionName> = HashMap::with_max_entries(1, 0);
 #[map]
 static UNATTRIBUTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Unattributed::COUNT, 0);
 
@@ -49,12 +54,18 @@ macro_rules! globals {
 globals! {
     // 1 where the tracepoint has the argument `reason` (5.17 and later).
     HAS_REASON
+    // 1 where the kernel has the helper bpf_snprintf (5.13 and later).
+    HAS_SNPRINTF
     // Offsets in bytes; the fields are in exporter/src/kernel/btf/mod.rs.
     SKB_DEV SKB_SK SKB_IIF SKB_LEN
     DEV_IFINDEX DEV_NAME DEV_NET DEV_STATE DEV_FLAGS DEV_REG_STATE DEV_TX
     TXQ_DEV NET_INUM
     SK_FAMILY SK_STATE SK_NET SK_TYPE SK_PROTOCOL
 }
+
+/// Prints an address as the function that it is in.
+#[unsafe(no_mangle)]
+static FUNCTION_FORMAT: [u8; 4] = *b"%ps\0";
 
 /// `IFF_UP` (`include/uapi/linux/if.h`).
 const IFF_UP: u32 = 1;
@@ -293,7 +304,10 @@ fn insert(
         _ = NAMES.insert(name_key, name, 0);
     }
     let cause = match map.insert(key, DropCount { packets: 1, bytes }, BPF_NOEXIST.into()) {
-        Ok(()) => return,
+        Ok(()) => {
+            name_function(key.location);
+            return;
+        }
         // Another CPU was faster.
         Err(EEXIST) if add_to_existing(map, key, bytes) => return,
         Err(E2BIG) => Unattributed::MapFull,
@@ -302,6 +316,39 @@ fn insert(
     if let Some(packets) = UNATTRIBUTED.get_ptr_mut(cause as u32) {
         // SAFETY: as in `add_to_existing`.
         unsafe { atomic_add(packets, 1) };
+    }
+}
+
+/// Has the kernel write down which function this place is in, unless it has done so since the names
+/// were read. A name that does not fit into the map is missing until the next read.
+///
+/// Called after the key is in its map, so there are never more names than keys.
+#[inline(always)]
+fn name_function(location: u64) {
+    if HAS_SNPRINTF.load() == 0 || FUNCTIONS.get_ptr(location).is_some() {
+        return;
+    }
+    let mut name = MaybeUninit::<FunctionName>::uninit();
+    for word in 0..FUNCTION_NAME_LEN / size_of::<u64>() {
+        // Volatile, or the compiler makes it a call of memset: a loop over bytes.
+        // SAFETY: within the name, which is aligned to words.
+        unsafe { name.as_mut_ptr().cast::<u64>().add(word).write_volatile(0) };
+    }
+    let mut arguments = [location];
+    // SAFETY: name and arguments are as long as is said, and the format ends with a NUL.
+    let length = unsafe {
+        bpf_snprintf(
+            name.as_mut_ptr().cast(),
+            FUNCTION_NAME_LEN as u32,
+            FUNCTION_FORMAT.as_ptr().cast(),
+            arguments.as_mut_ptr(),
+            size_of_val(&arguments) as u32,
+        )
+    };
+    // Negative where the kernel had no buffer to print into.
+    if length > 0 {
+        // SAFETY: written above, and any bytes are a name.
+        _ = FUNCTIONS.insert(location, unsafe { name.assume_init_ref() }, 0);
     }
 }
 

@@ -248,7 +248,7 @@ fn underscores(name: &[u8]) -> usize {
 }
 
 /// The name up to the first dot, unless it begins with it (as on PowerPC).
-fn without_suffix(name: &[u8]) -> &[u8] {
+pub fn without_suffix(name: &[u8]) -> &[u8] {
     let dot = name.iter().skip(1).position(|&byte| byte == b'.');
     match dot {
         Some(before) => &name[..=before],

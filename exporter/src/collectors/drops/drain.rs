@@ -10,7 +10,7 @@ use std::io;
 use anyhow::Context;
 
 use crate::{
-    abi::{DeviceName, DropCount, DropKey, NameKey, Unattributed},
+    abi::{DeviceName, DropCount, DropKey, FunctionName, NameKey, Unattributed},
     kernel::maps::{Array, GracePeriod, Hash, PerCpuArray, PerCpuHash},
 };
 
@@ -20,6 +20,8 @@ pub struct Maps {
     pub drops: [PerCpuHash<DropKey, DropCount>; 2],
     /// `NAMES`.
     pub names: Hash<NameKey, DeviceName>,
+    /// `FUNCTIONS`.
+    pub functions: Hash<u64, FunctionName>,
     /// `UNATTRIBUTED`.
     pub unattributed: PerCpuArray<u64>,
     /// The section with the index of the map being written.
@@ -33,6 +35,17 @@ pub struct Drain {
     /// The map that was swapped out may still hold elements, because a drain failed.
     unfinished: bool,
     grace_period: GracePeriod,
+}
+
+/// What came out of the kernel.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// What was counted.
+    pub drops: Vec<(DropKey, DropCount)>,
+    /// The names of the devices of these keys, and of the next ones.
+    pub device_names: Vec<(NameKey, DeviceName)>,
+    /// The functions at the places of these keys, and of the next ones.
+    pub functions: Vec<(u64, FunctionName)>,
 }
 
 /// Packets that were counted without a key, since the program was loaded.
@@ -94,6 +107,21 @@ impl Drain {
             .names
             .take_all(|key, name| names.push((key, name)));
         read.context("read the device names")
+    }
+
+    /// Moves the function names that the program had the kernel write into `functions`.
+    ///
+    /// As with [`Drain::names`], the program goes on writing that map.
+    ///
+    /// # Errors
+    ///
+    /// As [`Drain::drops`].
+    pub fn functions(&mut self, functions: &mut Vec<(u64, FunctionName)>) -> anyhow::Result<()> {
+        let read = self
+            .maps
+            .functions
+            .take_all(|location, name| functions.push((location, name)));
+        read.context("read the function names")
     }
 
     /// Reads the packets without a key.

@@ -27,15 +27,17 @@ pub mod device_names;
 pub mod drain;
 mod families;
 mod flags;
+pub mod functions;
 pub mod program;
 pub mod resolve;
 pub mod series;
 pub mod sight;
 
 use device_names::DeviceNames;
-use drain::{Drain, UnattributedPackets};
+use drain::{Drain, Drained, UnattributedPackets};
 use families::Snapshot;
 use flags::Flags;
+use functions::{FunctionNames, Functions};
 use program::{Attached, Kernel, RunStats};
 use resolve::{Names, Resolver};
 use series::Series;
@@ -68,7 +70,7 @@ pub struct DropCollector {
     bytes: bool,
     sight: Sight,
     /// Why places have no names.
-    no_symbols: Option<String>,
+    no_functions: Option<String>,
 }
 
 struct State {
@@ -94,14 +96,18 @@ impl DropCollector {
         let (kernel, reasons) = ask_kernel(&common.sysfs)?;
         let (program, maps) = program::attach(&kernel, flags.max_entries)?;
         let drain = Drain::new(maps)?;
-        let (symbols, no_symbols) = match open_symbols(&common.procfs) {
-            Ok(symbols) => (Some(symbols), None),
-            Err(why) => (None, Some(why)),
+        let (functions, no_functions) = if kernel.names_functions {
+            (Functions::Program(FunctionNames::default()), None)
+        } else {
+            match open_symbols(&common.procfs) {
+                Ok(symbols) => (Functions::Kallsyms(symbols), None),
+                Err(why) => (Functions::Unknown, Some(why)),
+            }
         };
         let sight = Sight {
             reasons: reasons.is_some(),
             receiving_sockets: program.receiving_sockets,
-            functions: symbols.is_some(),
+            functions: no_functions.is_none(),
         };
         let names = Names::new(
             Reasons::new(reasons, common.sysfs.clone()),
@@ -112,7 +118,7 @@ impl DropCollector {
             state: Mutex::new(State {
                 program,
                 drain,
-                resolver: Resolver { symbols, names },
+                resolver: Resolver { functions, names },
                 series: Series::new(flags.max_series as usize),
                 unattributed: UnattributedPackets::default(),
                 run_stats: RunStats::default(),
@@ -122,7 +128,7 @@ impl DropCollector {
             max_entries: flags.max_entries,
             bytes: flags.bytes,
             sight,
-            no_symbols,
+            no_functions,
         })
     }
 
@@ -155,7 +161,7 @@ impl Opened for Arc<DropCollector> {
 
     fn start(self: Box<Self>, _: &Common, _: &Unprivileged) -> anyhow::Result<Box<dyn Collector>> {
         // Worth a warning, not a failure: a drop without a function is still counted.
-        if let Some(why) = &self.no_symbols {
+        if let Some(why) = &self.no_functions {
             log::warn!("no function names, so function=\"\": {why}");
         }
         Ok(self)
@@ -191,13 +197,14 @@ impl Collector for Arc<DropCollector> {
 
 impl State {
     fn drain(&mut self, procfs: &std::path::Path) -> anyhow::Result<()> {
-        let (mut drained, mut names) = (Vec::new(), Vec::new());
+        let mut drained = Drained::default();
         // Each step goes on where the one before failed: what has left the kernel must be counted.
-        let drops = self.drain.drops(&mut drained);
-        let device_names = self.drain.names(&mut names);
+        let drops = self.drain.drops(&mut drained.drops);
+        let device_names = self.drain.names(&mut drained.device_names);
+        let functions = self.drain.functions(&mut drained.functions);
         let now = Instant::now();
-        self.fullest = self.fullest.max(drained.len());
-        for drops in self.resolver.resolve(&drained, &names, now) {
+        self.fullest = self.fullest.max(drained.drops.len());
+        for drops in self.resolver.resolve(&drained, now) {
             self.series.add(drops);
         }
         if drops.is_ok() {
@@ -213,7 +220,11 @@ impl State {
             .program
             .run_stats(procfs)
             .map(|read| self.run_stats = read);
-        drops.and(device_names).and(unattributed).and(run_stats)
+        drops
+            .and(device_names)
+            .and(functions)
+            .and(unattributed)
+            .and(run_stats)
     }
 }
 

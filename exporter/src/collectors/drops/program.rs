@@ -17,8 +17,8 @@ use aya::{
 use super::{drain::Maps, sight::ReceivingSockets};
 use crate::{
     abi::{
-        ACTIVE_SECTION, DROPS_A, DROPS_B, NAMES, PROBE_RX_SK, PROGRAM, PROGRAM_RX_SK, TRACEPOINT,
-        UNATTRIBUTED,
+        ACTIVE_SECTION, DROPS_A, DROPS_B, FUNCTIONS, NAMES, PROBE_RX_SK, PROGRAM, PROGRAM_RX_SK,
+        TRACEPOINT, UNATTRIBUTED,
     },
     kernel::{
         btf::{self, BtfError, TracepointArgs},
@@ -33,12 +33,18 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ne
 const REASON_ARGUMENT: usize = 2;
 const RX_SK_ARGUMENT: usize = 3;
 
+/// Names of functions that the kernel's map has room for, at most: half a megabyte. A kernel has a few
+/// thousand places that drop packets, and a host uses some hundreds.
+const MAX_FUNCTIONS: u32 = 4096;
+
 /// What the program must know of the running kernel.
 pub struct Kernel {
     /// Values of the program's globals: offsets of fields, in bytes.
     pub offsets: Vec<(&'static str, u32)>,
     /// Which arguments the tracepoint has.
     pub args: TracepointArgs,
+    /// Whether the program can have the kernel write the names of functions down (5.13 and later).
+    pub names_functions: bool,
 }
 
 impl Kernel {
@@ -55,6 +61,7 @@ impl Kernel {
         Ok(Self {
             offsets: btf::offsets(btf)?,
             args,
+            names_functions: btf::has_enumerator(btf, "bpf_func_id", "BPF_FUNC_snprintf")?,
         })
     }
 }
@@ -131,14 +138,20 @@ fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Ma
 
 fn load_maps(kernel: &Kernel, max_entries: u32) -> anyhow::Result<Ebpf> {
     let has_reason = u32::from(kernel.args.reason.is_some());
+    let has_snprintf = u32::from(kernel.names_functions);
     let mut loader = EbpfLoader::new();
     // `true`: a name that the object lacks is an error, not ignored.
     loader.override_global("HAS_REASON", &has_reason, true);
+    loader.override_global("HAS_SNPRINTF", &has_snprintf, true);
     for (name, offset) in &kernel.offsets {
         loader.override_global(name, offset, true);
     }
     for map in [DROPS_A, DROPS_B, NAMES] {
         loader.map_max_entries(map, max_entries);
+    }
+    if kernel.names_functions {
+        // A read finds places of keys in one map, and of those that are in the other already.
+        loader.map_max_entries(FUNCTIONS, MAX_FUNCTIONS.min(2 * max_entries));
     }
     Ok(loader.load(OBJECT)?)
 }
@@ -213,6 +226,7 @@ fn open_maps(ebpf: &Ebpf) -> anyhow::Result<Maps> {
     Ok(Maps {
         drops: [drops(DROPS_A)?, drops(DROPS_B)?],
         names: open_map(ebpf, NAMES, Hash::open)?,
+        functions: open_map(ebpf, FUNCTIONS, Hash::open)?,
         unattributed: open_map(ebpf, UNATTRIBUTED, |fd| PerCpuArray::open(fd, cpus))?,
         active: open_map(ebpf, ACTIVE_SECTION, Array::open)?,
     })

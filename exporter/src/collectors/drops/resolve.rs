@@ -1,18 +1,19 @@
 //! From the numbers of a drained key to the names of a series.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use super::{
     device_names::DeviceNames,
+    drain::Drained,
+    functions::Functions,
     series::{Drops, Labels},
 };
 use crate::{
-    abi::{DeviceName, DropCount, DropKey, Link, NameKey},
+    abi::{DropCount, DropKey, Link},
     kernel::{
         name::Name,
         netns::{HOST, Namespaces, OTHER},
         reasons::Reasons,
-        symbols::Symbols,
     },
 };
 
@@ -36,18 +37,17 @@ const STATES: [&str; 14] = [
 
 /// Names for everything in a key.
 pub struct Resolver {
-    /// None where kernel symbols cannot be read at all.
-    pub symbols: Option<Symbols>,
+    /// Functions.
+    pub functions: Functions,
     /// Reasons, devices and namespaces.
     pub names: Names,
 }
 
-/// Everything but functions: what needs no pass over a file of the kernel.
+/// Everything but functions.
 pub struct Names {
     reasons: Reasons,
     devices: DeviceNames,
     namespaces: Namespaces,
-    no_function: Arc<str>,
     none: Name,
     other: Name,
     host: Name,
@@ -60,7 +60,6 @@ impl Names {
             reasons,
             devices,
             namespaces,
-            no_function: "".into(),
             none: Name::default(),
             other: OTHER.into(),
             host: HOST.into(),
@@ -69,25 +68,18 @@ impl Names {
 }
 
 impl Resolver {
-    /// Turns what was drained into what is counted. `device_names` came out of the kernel with it.
-    pub fn resolve(
-        &mut self,
-        drained: &[(DropKey, DropCount)],
-        device_names: &[(NameKey, DeviceName)],
-        now: Instant,
-    ) -> Vec<Drops> {
-        self.names.devices.learn(device_names);
+    /// Turns what was drained into what is counted.
+    pub fn resolve(&mut self, drained: &Drained, now: Instant) -> Vec<Drops> {
+        self.names.devices.learn(&drained.device_names);
         self.names.namespaces.refresh();
-        let reasons = drained.iter().map(|(key, _)| key.reason);
-        self.names.reasons.search_modules(reasons, now);
-        if let Some(symbols) = &mut self.symbols {
-            let locations: Vec<u64> = drained.iter().map(|(key, _)| key.location).collect();
-            // A drop without a function is still a drop; the next try is a minute away.
-            if let Err(e) = symbols.resolve(&locations, now) {
-                log::warn!("cannot read function names: {e}");
-            }
-        }
+        let keys = || drained.drops.iter().map(|(key, _)| key);
+        self.names
+            .reasons
+            .search_modules(keys().map(|key| key.reason), now);
+        let locations: Vec<u64> = keys().map(|key| key.location).collect();
+        self.functions.learn(&locations, &drained.functions, now);
         drained
+            .drops
             .iter()
             .map(|(key, count)| self.drops(key, count))
             .collect()
@@ -97,6 +89,7 @@ impl Resolver {
     /// more.
     pub fn drain_is_complete(&mut self) {
         self.names.devices.next_generation();
+        self.functions.next_generation();
     }
 
     /// Whether a device exists in the exporter's own namespace, as far as can be known.
@@ -107,10 +100,7 @@ impl Resolver {
     }
 
     fn drops(&mut self, key: &DropKey, count: &DropCount) -> Drops {
-        let function = match &self.symbols {
-            Some(symbols) => symbols.name(key.location),
-            None => Arc::clone(&self.names.no_function),
-        };
+        let function = self.functions.name(key.location);
         let names = &mut self.names;
         let (reason, category) = names.reasons.label(key.reason);
         let (netns, device) = names.place(key);
@@ -153,8 +143,11 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
+        abi::{DeviceName, NameKey},
         devices::{DeviceFilter, DevicePattern, Devices},
         kernel::netns::Scope,
     };
@@ -166,7 +159,7 @@ mod tests {
         let devices = DeviceNames::new(Arc::new(Devices::open("/proc".as_ref())), filter);
         let names = Names::new(Reasons::new(None, "/sys".into()), devices, namespaces);
         Resolver {
-            symbols: None,
+            functions: Functions::Unknown,
             names,
         }
     }
@@ -203,17 +196,25 @@ mod tests {
         )
     }
 
+    fn drained(
+        drops: impl IntoIterator<Item = (DropKey, DropCount)>,
+        names: &[(NameKey, DeviceName)],
+    ) -> Drained {
+        Drained {
+            drops: drops.into_iter().collect(),
+            device_names: names.to_vec(),
+            ..Drained::default()
+        }
+    }
+
     /// (netns, device) of each key.
     fn places(
         resolver: &mut Resolver,
         keys: &[DropKey],
         names: &[(NameKey, DeviceName)],
     ) -> Vec<(String, String)> {
-        let drained: Vec<_> = keys
-            .iter()
-            .map(|key| (*key, DropCount::default()))
-            .collect();
-        let drops = resolver.resolve(&drained, names, Instant::now());
+        let drops = keys.iter().map(|key| (*key, DropCount::default()));
+        let drops = resolver.resolve(&drained(drops, names), Instant::now());
         resolver.drain_is_complete();
         drops
             .into_iter()
@@ -263,8 +264,8 @@ mod tests {
     fn an_incomplete_drain_forgets_no_name() {
         let mut resolver = resolver(Scope::Own, DeviceFilter::All);
         let key = key(own(&resolver), u32::MAX >> 1, 1);
-        resolver.resolve(&[], &[named(&key, "veth9")], Instant::now());
-        resolver.resolve(&[], &[], Instant::now());
+        resolver.resolve(&drained([], &[named(&key, "veth9")]), Instant::now());
+        resolver.resolve(&Drained::default(), Instant::now());
         assert_eq!(places(&mut resolver, &[key], &[]), [place("host", "veth9")]);
     }
 
@@ -322,7 +323,7 @@ mod tests {
             packets: 3,
             bytes: 9,
         };
-        let drops = resolver.resolve(&[(key, count)], &[], Instant::now());
+        let drops = resolver.resolve(&drained([(key, count)], &[]), Instant::now());
         assert_eq!((drops[0].labels.state, drops[0].link), ("", Link::Unknown));
         assert_eq!((drops[0].packets, drops[0].bytes), (3, 9));
     }

@@ -196,6 +196,26 @@ pub fn tracepoint_args(btf: &Btf) -> Result<TracepointArgs, BtfError> {
     })
 }
 
+/// Whether the enum has such an enumerator: a kernel that has a BPF helper has its number in `enum
+/// bpf_func_id`.
+///
+/// # Errors
+///
+/// A type refers to something that does not exist.
+pub fn has_enumerator(btf: &Btf, name: &str, enumerator: &str) -> Result<bool, BtfError> {
+    for candidate in btf.resolve_types_by_name(name)? {
+        let Type::Enum(found) = candidate else {
+            continue;
+        };
+        for member in &found.members {
+            if btf.resolve_name(member)? == enumerator {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// The BPF program is 64-bit and reads the kernel's pointers as such.
 const POINTER: u32 = 8;
 

@@ -107,6 +107,23 @@ fn of_structs_with_one_name_the_one_with_the_field_counts() {
 }
 
 #[test]
+fn an_enumerator_is_found_where_the_kernel_has_it() {
+    let has = |bytes, name| has_enumerator(&btf(bytes), "skb_drop_reason", name).unwrap();
+    let (old, new) = (
+        "SKB_DROP_REASON_NO_SOCKET",
+        "SKB_DROP_REASON_TCP_RFC7323_TSECR",
+    );
+    assert_eq!(
+        [V5_10, V6_1, V6_18].map(|k| has(k, old)),
+        [false, true, true]
+    );
+    assert_eq!(
+        [V5_10, V6_1, V6_18].map(|k| has(k, new)),
+        [false, false, true]
+    );
+}
+
+#[test]
 fn arguments_are_told_by_their_types() {
     let args = |bytes| tracepoint_args(&btf(bytes)).unwrap();
     let all = TracepointArgs {

@@ -5,7 +5,7 @@
     reason = "a promise about types, on which the buffers of system calls rely"
 )]
 
-use crate::abi::{DeviceName, DropCount, DropKey, NameKey};
+use crate::abi::{DeviceName, DropCount, DropKey, FunctionName, NameKey};
 
 /// Types that the kernel may read and write byte for byte.
 ///
@@ -26,6 +26,8 @@ unsafe impl Plain for DropCount {}
 unsafe impl Plain for NameKey {}
 // SAFETY: an array of bytes in a `repr(C)` struct.
 unsafe impl Plain for DeviceName {}
+// SAFETY: as above.
+unsafe impl Plain for FunctionName {}
 
 /// A type without padding is as large as its fields together.
 mod sizes {
