@@ -25,11 +25,11 @@ main() {
 
 table() {
     local name suite architecture console
-    echo '| name | Debian | kernel | reasons | receiving socket | reasons of modules | nested drops counted |'
-    echo '|---|---|---|---|---|---|---|'
+    echo '| name | Debian | kernel | reasons | receiving socket | reasons of modules | function names without symbols | nested drops counted |'
+    echo '|---|---|---|---|---|---|---|---|'
     while read -r name suite architecture _; do
         console=$work/$name/console
-        echo "| \`$name\` | $suite, $architecture | $(version "$console") | $(has reasons) | $(has rx_sk) | $(has module_reasons) | $(has nested) |"
+        echo "| \`$name\` | $suite, $architecture | $(version "$console") | $(has reasons) | $(has rx_sk) | $(has module_reasons) | $(has module_functions) | $(has nested) |"
     done < <(awk '!/^#/ && NF == 4' $here/kernels.list)
 }
 

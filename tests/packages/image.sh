@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What is in the container images, and how the entry point does in a place that is made like the pod's: its own root,
-# read-only, procfs and sysfs as a container has them, three capabilities and no way to more, and a network namespace
+# read-only, procfs and sysfs as a container has them, two capabilities and no way to more, and a network namespace
 # that stands for the node's.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

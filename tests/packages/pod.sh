@@ -16,7 +16,7 @@ for path in bus fs irq sys sysrq-trigger; do
     mount -o remount,bind,ro "$root/proc/$path"
 done
 mount -o remount,bind,ro "$root"
-just=-all,+bpf,+perfmon,+syslog
+just=-all,+bpf,+perfmon
 # Root with exactly these, as the pod's securityContext says; the first program in the pod is the exporter.
 exec setpriv --inh-caps=$just --bounding-set=$just,+sys_chroot --no-new-privs \
     python3 -c '

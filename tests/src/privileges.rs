@@ -3,8 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use crate::symbols;
+
 /// CAP_BPF as a bit of such a set (`include/uapi/linux/capability.h`).
 pub const CAP_BPF: u64 = 1 << 39;
+
+/// The capabilities without which something is missing on this kernel.
+pub fn needed_to_start() -> &'static [&'static str] {
+    let all = &["bpf", "perfmon", "syslog"];
+    if symbols::is_function("bpf_snprintf") {
+        &all[..2]
+    } else {
+        all
+    }
+}
 
 /// What the exporter has to keep on this kernel: before 5.19, if `kernel.unprivileged_bpf_disabled` is set, every
 /// call of bpf(2) wants CAP_BPF (`__sys_bpf` in `kernel/bpf/syscall.c`).

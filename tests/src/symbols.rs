@@ -35,18 +35,30 @@ pub fn function_at(address: u64) -> String {
     name.clone()
 }
 
+/// Whether the kernel or one of its modules has a function of this name.
+pub fn is_function(name: &str) -> bool {
+    let text = fs::read_to_string("/proc/kallsyms").unwrap();
+    functions_in(&text).any(|(_, function)| function == name)
+}
+
 /// Of several names of one address the first, as the kernel itself does (`get_symbol_pos`,
 /// `kernel/kallsyms.c`).
 fn functions(kallsyms: &str) -> BTreeMap<u64, String> {
     let mut functions = BTreeMap::new();
-    for line in kallsyms.lines() {
-        let mut words = line.split_whitespace();
-        if let (Some(address), Some("t" | "T" | "w" | "W"), Some(name)) =
-            (words.next(), words.next(), words.next())
-        {
-            let address = u64::from_str_radix(address, 16).unwrap();
-            functions.entry(address).or_insert_with(|| name.to_owned());
-        }
+    for (address, name) in functions_in(kallsyms) {
+        let address = u64::from_str_radix(address, 16).unwrap();
+        functions.entry(address).or_insert_with(|| name.to_owned());
     }
     functions
+}
+
+/// Addresses and names.
+fn functions_in(kallsyms: &str) -> impl Iterator<Item = (&str, &str)> {
+    kallsyms.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        match (words.next()?, words.next()?, words.next()?) {
+            (address, "t" | "T" | "w" | "W", name) => Some((address, name)),
+            _ => None,
+        }
+    })
 }

@@ -24,13 +24,15 @@ pub use give_up::give_up;
 /// What the drop collector needs to load its program.
 const LOAD: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
 
-/// What changes what the exporter can see.
-const OF_USE: CapabilitySet = LOAD
-    .union(CapabilitySet::SYSLOG)
-    .union(CapabilitySet::SYS_ADMIN);
+/// What the exporter has a use for on every kernel. Before Linux 5.13 it needs CAP_SYSLOG, too.
+const OF_USE: CapabilitySet = LOAD.union(CapabilitySet::SYS_ADMIN);
 
 /// The command that grants everything to a binary that is not run as root.
-const REMEDY: &str = "run as root, or setcap cap_bpf,cap_perfmon,cap_syslog+ep on the binary";
+const REMEDY: &str = "run as root, or setcap cap_bpf,cap_perfmon+ep on the binary";
+
+/// The same where names of functions take one more.
+const REMEDY_FOR_SYMBOLS: &str = "which takes CAP_SYSLOG before Linux 5.13: run as root, setcap \
+    cap_bpf,cap_perfmon,cap_syslog+ep on the binary, or add it to the unit or container";
 
 /// Why capabilities have no effect, and the remedy.
 const USER_NAMESPACE: &str = "this is a user namespace (rootless container), whose capabilities do not reach \
@@ -60,7 +62,7 @@ pub struct Unprivileged {
 }
 
 impl fmt::Display for Unprivileged {
-    /// As in "started with CAP_BPF and CAP_SYSLOG, keeps none". Other capabilities do not matter here.
+    /// As in "started with CAP_PERFMON and CAP_BPF, keeps none". Other capabilities do not matter here.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (at_start, kept) = (names(self.at_start & OF_USE), names(self.kept));
         write!(f, "started with {at_start}")?;
@@ -162,7 +164,7 @@ impl Standing {
         if effective.contains(CapabilitySet::SYSLOG) {
             "set kernel.kptr_restrict to 0 or 1".to_owned()
         } else {
-            format!("CAP_SYSLOG is missing ({REMEDY})")
+            format!("the kernel hides its addresses, {REMEDY_FOR_SYMBOLS}")
         }
     }
 }
@@ -196,6 +198,7 @@ mod tests {
             ),
         ] {
             let why = standing(effective).why_no_bpf(Some(8 << 20));
+            assert!(!why.to_lowercase().contains("syslog"), "{why}");
             assert!(why.starts_with(says), "{effective:?}: {why}");
             assert_eq!(
                 why.contains("RLIMIT_MEMLOCK of 8192 KiB"),
@@ -209,8 +212,8 @@ mod tests {
     #[test]
     fn symbols_are_hidden_by_a_missing_capability_or_a_sysctl() {
         let why = standing(LOAD).why_hidden_symbols();
-        assert!(why.starts_with("CAP_SYSLOG is missing"), "{why}");
-        let why = standing(ALL).why_hidden_symbols();
+        assert!(why.contains("takes CAP_SYSLOG before Linux 5.13"), "{why}");
+        let why = standing(LOAD | CapabilitySet::SYSLOG).why_hidden_symbols();
         assert!(why.contains("kernel.kptr_restrict"), "{why}");
     }
 
@@ -236,12 +239,12 @@ mod tests {
             (
                 CapabilitySet::all(),
                 CapabilitySet::empty(),
-                "started with CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON and CAP_BPF, keeps none",
+                "started with CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF, keeps none",
             ),
             (
                 CapabilitySet::CHOWN,
                 CapabilitySet::empty(),
-                "started with none of CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON and CAP_BPF, keeps none",
+                "started with none of CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF, keeps none",
             ),
             (
                 LOAD,
@@ -256,10 +259,7 @@ mod tests {
     #[test]
     fn capabilities_have_names_or_numbers() {
         assert_eq!(names(CapabilitySet::empty()), "none");
-        assert_eq!(
-            names(ALL),
-            "CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON and CAP_BPF"
-        );
+        assert_eq!(names(ALL), "CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF");
         assert_eq!(names(CapabilitySet::from_bits_retain(1 << 63)), "63");
     }
 }

@@ -1,13 +1,10 @@
 //! What is missing is said once, in one line, with the remedy; everything else goes on.
 
-use std::fs::{self, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
 
-use netdrop_tests::room::Sysctl;
-use netdrop_tests::{Exporter, Pair, Room, netns};
+use netdrop_tests::{Exporter, Room, netns};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 
@@ -72,64 +69,6 @@ fn another_sysfs_is_where_it_looks_for_btf() {
     let path = empty.path().to_str().unwrap();
     let exporter = Exporter::start(&["--path.sysfs", path]);
     drops_failed_with_one_line(&exporter, &[&format!("{path}/kernel/btf/vmlinux")]);
-}
-
-#[test]
-#[ignore = "needs root: run by tests/run.sh"]
-fn without_symbol_addresses_drops_are_counted_without_function() {
-    let _room = Room::enter();
-    // With 2 nobody sees addresses, whatever their capabilities (Documentation/admin-guide/sysctl/kernel.rst).
-    let _hidden = Sysctl::set("kernel/kptr_restrict", "2");
-    let pair = Pair::new();
-    pair.drop_frames(300);
-    let metrics = pair.exporter.scrape();
-    let labels = [
-        ("device", pair.veth.a.as_str()),
-        ("function", ""),
-        ("reason", "UNHANDLED_PROTO"),
-    ];
-    assert_eq!(metrics.value(DROPPED, &labels), Some(300.0));
-    assert_eq!(metrics.success("drops"), Some(true));
-    pair.exporter
-        .complained_once(&["kallsyms", "kptr_restrict"]);
-}
-
-#[test]
-#[ignore = "needs root: run by tests/run.sh"]
-fn masked_symbols_are_one_line_with_the_remedy() {
-    let _room = Room::enter();
-    let directory = tempfile::tempdir().unwrap();
-    let inaccessible = directory.path().join("inaccessible");
-    fs::write(&inaccessible, "").unwrap();
-    fs::set_permissions(&inaccessible, Permissions::from_mode(0o000)).unwrap();
-    let inaccessible = inaccessible.to_str().unwrap();
-    let capabilities = &["bpf", "perfmon", "syslog"];
-    for (launch, over) in [
-        // As container runtimes do; as systemd does, for root and for others; and what has no end.
-        (Exporter::launch(), "/dev/null"),
-        (Exporter::launch(), inaccessible),
-        (
-            Exporter::launch().as_nobody_with(capabilities),
-            inaccessible,
-        ),
-        (Exporter::launch(), "/dev/zero"),
-    ] {
-        let cover = "mount --bind $0 /proc/kallsyms && exec \"$@\"";
-        let exporter = launch
-            .wrapper(&["unshare", "--mount", "sh", "-c", cover, over])
-            .start();
-        exporter.complained_once(&[
-            "/proc/kallsyms",
-            "mounted over it",
-            "ProtectKernelTunables=",
-        ]);
-    }
-
-    let only_processes = "mount -t proc -o subset=pid proc /proc && exec \"$@\"";
-    let exporter = Exporter::launch()
-        .wrapper(&["unshare", "--mount", "sh", "-c", only_processes, "sh"])
-        .start();
-    exporter.complained_once(&["/proc/kallsyms", "ProcSubset=pid"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod faults;
 mod flaps;
 mod footprint;
 mod format;
+mod functions;
 mod incident;
 mod journal;
 mod kernel;

@@ -5,7 +5,7 @@ use std::fs;
 use std::thread;
 
 use netdrop_tests::netns::Veth;
-use netdrop_tests::{Exporter, Flood, Ledger, Namespace, Room, Witness, send};
+use netdrop_tests::{Exporter, Flood, Ledger, Namespace, Room, Witness, send, symbols};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 const LINK_DOWN: &str = "netdrop_link_down_dropped_packets_total";
@@ -94,8 +94,5 @@ fn recursion_misses(pid: u32) -> u64 {
 /// Since the kernel skips, its raw tracepoints call this function from another file, so it has a name of
 /// its own among the symbols (`__bpf_trace_run`, `kernel/trace/bpf_trace.c`).
 fn kernel_skips_nested_runs() -> bool {
-    let symbols = fs::read_to_string("/proc/kallsyms").unwrap();
-    symbols
-        .lines()
-        .any(|line| line.ends_with(" T bpf_prog_inc_misses_counter"))
+    symbols::is_function("bpf_prog_inc_misses_counter")
 }

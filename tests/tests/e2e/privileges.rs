@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use netdrop_tests::launch::Launch;
-use netdrop_tests::privileges::{CAP_BPF, Threads, needed_to_read_maps};
+use netdrop_tests::privileges::{CAP_BPF, Threads, needed_to_read_maps, needed_to_start};
 use netdrop_tests::strace::{self, Fault};
 use netdrop_tests::{Exporter, Metrics, Pair, Room, links};
 use tempfile::tempdir;
@@ -92,29 +92,28 @@ impl Seen {
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
-fn an_ordinary_user_with_three_capabilities_sees_everything_and_holds_none_then() {
+fn an_ordinary_user_with_what_it_takes_sees_everything_and_holds_nothing_then() {
     let _room = Room::enter();
-    let launch = Exporter::launch().as_nobody_with(&["bpf", "perfmon", "syslog"]);
+    let needed = needed_to_start();
+    let launch = Exporter::launch().as_nobody_with(needed);
     let seen = Seen::by(launch);
     seen.drops_are_complete();
     seen.links_are_complete();
     assert_eq!(seen.pair.exporter.complaints(), Vec::<String>::new());
-    seen.introduced_itself(&[
-        "function names",
-        "started with CAP_SYSLOG, CAP_PERFMON and CAP_BPF",
-    ]);
+    seen.introduced_itself(&["function names", "started with CAP_PERFMON and CAP_BPF"]);
     let threads = seen.holds_nothing_more_than_it_must();
     let users = threads.values("Uid");
     assert!(users.iter().all(|ids| ids.starts_with("65534\t")));
-    // What could be had is limited to the three for good: to take more away takes CAP_SETPCAP.
-    assert_eq!(threads.capabilities("CapBnd").count_ones(), 3);
+    // What could be had is limited to these for good: to take more away takes CAP_SETPCAP.
+    let limit = threads.capabilities("CapBnd").count_ones();
+    assert_eq!(limit as usize, needed.len());
 }
 
 #[test]
 #[ignore = "needs root: run by tests/run.sh"]
 fn capabilities_on_the_binary_do_as_well() {
     let _room = Room::enter();
-    let launch = Exporter::launch().as_nobody_with_file(&["bpf", "perfmon", "syslog"]);
+    let launch = Exporter::launch().as_nobody_with_file(needed_to_start());
     let seen = Seen::by(launch);
     seen.drops_are_complete();
     seen.links_are_complete();
@@ -126,8 +125,8 @@ fn capabilities_on_the_binary_do_as_well() {
 fn without_one_of_the_two_that_load_the_program_only_the_drops_are_missing() {
     let _room = Room::enter();
     let lacking: [(&str, &[&str]); 2] = [
-        ("CAP_BPF is missing", &["perfmon", "syslog"]),
-        ("CAP_PERFMON is missing", &["bpf", "syslog"]),
+        ("CAP_BPF is missing", &["perfmon"]),
+        ("CAP_PERFMON is missing", &["bpf"]),
     ];
     for (complaint, capabilities) in lacking {
         let seen = Seen::by(Exporter::launch().as_nobody_with(capabilities));
@@ -139,21 +138,6 @@ fn without_one_of_the_two_that_load_the_program_only_the_drops_are_missing() {
             .exporter
             .complained_once(&["cannot count drops", complaint, "setcap"]);
     }
-}
-
-#[test]
-#[ignore = "needs root: run by tests/run.sh"]
-fn without_the_one_that_shows_kernel_symbols_only_the_functions_are_missing() {
-    let _room = Room::enter();
-    let seen = Seen::by(Exporter::launch().as_nobody_with(&["bpf", "perfmon"]));
-    let labels = [("function", ""), ("reason", "UNHANDLED_PROTO")];
-    assert_eq!(seen.drops(&labels), Some(FRAMES as f64));
-    assert_eq!(seen.metrics.success("drops"), Some(true));
-    seen.links_are_complete();
-    seen.introduced_itself(&["function names; started with CAP_PERFMON and CAP_BPF"]);
-    seen.pair
-        .exporter
-        .complained_once(&["function=\"\"", "CAP_SYSLOG is missing"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ const MAX_SERIES_LIMIT: i64 = 100_000;
 #[group(skip)]
 pub struct Flags {
     /// Distinct drops the kernel can hold between two reads, which are at most 5 s apart (1 to 65536).
-    /// Each takes 288 bytes of kernel memory, and 32 more per possible CPU.
+    /// Each takes 288 bytes of kernel memory, and 32 more per possible CPU; function names take half a megabyte.
     #[arg(
         long = "collector.drops.max-entries",
         value_name = "N",

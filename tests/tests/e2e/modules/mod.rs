@@ -9,7 +9,9 @@ use netdrop_tests::bpftool::Types;
 use netdrop_tests::netns::{Veth, run};
 use netdrop_tests::wait::SOON;
 use netdrop_tests::watch::drops;
-use netdrop_tests::{Exporter, Flood, Namespace, Room, Watched, Witness, send, wait_until};
+use netdrop_tests::{
+    Exporter, Flood, Namespace, Room, Watched, Witness, send, symbols, wait_until,
+};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 
@@ -160,4 +162,34 @@ fn reasons_of_a_module_have_its_names() {
         assert_eq!(number, format!("{:#x}", module[reason]), "{reason}");
     }
     switch(&["del-dp", "dp7"]);
+}
+
+#[test]
+#[ignore = "needs root and modules: run by tests/run.sh kernels"]
+fn drops_of_a_module_that_is_unloaded_before_the_read_have_its_function() {
+    let _room = Room::enter();
+    let (host, other) = (Namespace::new(), Namespace::new());
+    let veth = Veth::between(&host, &other);
+    host.ip(&["link", "add", "br7", "up", "type", "bridge"]);
+    host.ip(&["link", "set", &veth.a, "master", "br7"]);
+    let exporter = Exporter::launch().namespace(&host).start();
+    let witness = Witness::of_protocol(send::ETHERTYPE);
+    // A group sends nothing, so the bridge drops this (br_handle_frame, net/bridge/br_input.c).
+    let mut frame = Flood::over(&veth.b, 1).frame();
+    frame[6] |= 1;
+    other.enter(|| send::send_frames(&veth.b, &vec![frame; 40]));
+    witness.expect(40);
+    let kind = witness.only_kind();
+    host.ip(&["link", "del", "br7"]);
+    run(&["modprobe", "--remove", "bridge"]);
+    assert!(!symbols::is_function(&kind.function), "{kind:?}");
+    let metrics = exporter.scrape();
+    let kernel_writes_names = symbols::is_function("bpf_snprintf");
+    let mut labels = vec![("device", veth.a.as_str())];
+    // Otherwise it depends on when the exporter last read its maps.
+    if kernel_writes_names {
+        labels.push(("function", &kind.function));
+    }
+    assert_eq!(metrics.sum(DROPPED, &labels), 40.0, "{kind:?}");
+    println!("FEATURE module_functions {kernel_writes_names}");
 }
