@@ -16,7 +16,6 @@ use netdrop_exporter::{
     service, signals, snapshot,
     web::{self, WebConfig},
 };
-use tokio::net::TcpListener;
 
 /// One: drains and scrapes wait for each other anyway, and each thread more would have a heap of
 /// its own.
@@ -27,14 +26,28 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let command = Command::parse_or_exit();
-    let _flush = logging::start(match &command {
-        Command::Serve(args) => args.log_level,
-        Command::Snapshot(_) => LevelFilter::Warn,
-    });
+    let _flush = match &command {
+        Command::Serve(args) => logging::start(args.log_level, args.log_format),
+        Command::Snapshot(_) | Command::Healthcheck(_) => {
+            logging::start(LevelFilter::Warn, logging::Format::Text)
+        }
+    };
     run(command).unwrap_or_else(|e| {
         log::error!("{}", one_line(&e));
         ExitCode::FAILURE
     })
+}
+
+/// Reads what the flags name as the exporter would, without privileges.
+fn check(args: &ServeArgs) -> anyhow::Result<()> {
+    let confined = privileges::confine(&args.readable());
+    privileges::give_up(Privileged::at_start(), || true)?;
+    WebConfig::load(args.web_config.as_deref())?;
+    if let Err(e) = confined {
+        log::log!(e.level(), "file accesses are not confined: {e}");
+    }
+    log::info!("the configuration is good");
+    Ok(())
 }
 
 /// One thread serves all connections, another drains and scrapes, which block.
@@ -46,9 +59,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         .context("start the event loop")?;
     let status = runtime.block_on(async {
         match command {
-            Command::Serve(args) => serve(args).await.map(|()| ExitCode::SUCCESS),
-            Command::Snapshot(args) => snapshot::run(args).await,
+            Command::Serve(args) if args.config_check => check(&args),
+            Command::Serve(args) => serve(args).await,
+            Command::Snapshot(args) => return snapshot::run(args).await,
+            Command::Healthcheck(args) => args.ask(),
         }
+        .map(|()| ExitCode::SUCCESS)
     });
     runtime.shutdown_timeout(STOP_GRACE);
     status
@@ -56,10 +72,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (stopped, hangups) = signals::handle()?;
-    let listeners = web::bind(&args.listen_addresses)?
-        .into_iter()
-        .map(TcpListener::from_std)
-        .collect::<Result<_, _>>()?;
+    let listeners = args.listeners()?;
     let confined = privileges::confine(&args.readable());
     let privileged = Privileged::at_start();
     let common = args.common();
@@ -80,6 +93,10 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     hangups.reload(Arc::clone(&config));
     let collectors = opened.start(&unprivileged);
     service::ready(&collectors.status());
-    let exposition = Arc::clone(&collectors.exposition);
-    web::serve(listeners, &args.telemetry_path, config, exposition, stopped).await
+    let pages = web::Pages {
+        telemetry_path: &args.telemetry_path,
+        exposition: Arc::clone(&collectors.exposition),
+        max_requests: args.max_requests,
+    };
+    web::serve(listeners, pages, config, stopped).await
 }

@@ -15,9 +15,11 @@ use crate::{
     metrics::{REVISION, VERSION},
 };
 
+mod healthcheck;
 mod serve;
 mod snapshot;
 
+pub use healthcheck::HealthcheckArgs;
 pub use serve::ServeArgs;
 pub use snapshot::SnapshotArgs;
 
@@ -52,6 +54,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Watch drops and links for some seconds and print what happened, without a server.
     Snapshot(SnapshotArgs),
+    /// Ask a running exporter whether it is healthy.
+    Healthcheck(HealthcheckArgs),
 }
 
 impl Command {
@@ -105,7 +109,9 @@ mod testing {
         let words = ["netdrop-exporter"].iter().chain(flags);
         match super::parse(words) {
             Ok(Command::Serve(args)) => Ok(args),
-            Ok(Command::Snapshot(_)) => unreachable!("another command: {flags:?}"),
+            Ok(Command::Snapshot(_) | Command::Healthcheck(_)) => {
+                unreachable!("another command: {flags:?}")
+            }
             Err(error) => {
                 assert_eq!(error.exit_code(), EXIT_USAGE);
                 Err(one_line(&error.to_string()))
@@ -128,6 +134,8 @@ mod testing {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use log::LevelFilter;
 
     use super::{
@@ -166,14 +174,9 @@ mod tests {
 
     #[test]
     fn the_daemon_is_the_default_command() {
-        let sysfs = |words: &[&str]| match parse(words) {
-            Ok(Command::Serve(args)) => args.sysfs,
-            _ => unreachable!("flags of the daemon: {words:?}"),
-        };
-        assert_eq!(
-            sysfs(&["netdrop-exporter", "--path.sysfs=/x"]),
-            sysfs(&["netdrop-exporter", "serve", "--path.sysfs=/x"])
-        );
+        for words in [&["--path.sysfs=/x"][..], &["serve", "--path.sysfs=/x"]] {
+            assert_eq!(accepted(words).sysfs, Path::new("/x"));
+        }
         assert!(parse(["netdrop-exporter", "--path.sysfs=/x", "serve"]).is_err());
     }
 }

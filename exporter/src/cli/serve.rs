@@ -7,18 +7,24 @@ use log::LevelFilter;
 
 use crate::collectors::{self, Common};
 use crate::devices::{DeviceFilter, DevicePattern};
-use crate::web::{self, ListenAddress, TelemetryPath};
+use crate::logging;
+use crate::web::{self, ListenAddress, Listener, TelemetryPath};
 
 /// Serve metrics over HTTP (the default).
 #[derive(clap::Args)]
 pub struct ServeArgs {
-    /// Address to listen on: `:PORT` (all addresses), `HOST:PORT` or `[IPV6]:PORT`; repeatable.
+    /// Address to listen on: `:PORT` (all addresses), `HOST:PORT`, `[IPV6]:PORT`, or `unix:PATH`, whose mode is
+    /// 660 or as in `unix:PATH,mode=666`; repeatable.
     #[arg(
         long = "web.listen-address",
         value_name = "ADDRESS",
         default_value = ":10095"
     )]
     pub listen_addresses: Vec<ListenAddress>,
+
+    /// Listen on the sockets of a systemd `.socket` unit instead.
+    #[arg(long = "web.systemd-socket", conflicts_with = "listen_addresses")]
+    pub systemd_socket: bool,
 
     /// Path of the metrics; `/` replaces the landing page.
     #[arg(
@@ -31,6 +37,10 @@ pub struct ServeArgs {
     /// File with TLS, passwords and more, in the format that Prometheus' exporters share.
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
+
+    /// Most requests for metrics to answer at a time; others get 503 with `Retry-After`. 0 is no limit.
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 0)]
+    pub max_requests: u32,
 
     /// Which collectors run, and their own flags.
     #[command(flatten)]
@@ -75,12 +85,38 @@ pub struct ServeArgs {
             .try_map(|level| level.parse::<LevelFilter>())
     )]
     pub log_level: LevelFilter,
+
+    /// How log lines look.
+    #[arg(
+        long = "log.format",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub log_format: logging::Format,
+
+    /// Check the flags and the files they name, bind and start nothing, and exit: 0 if all is well, 1 if not.
+    #[arg(long = "config.check")]
+    pub config_check: bool,
 }
 
 impl ServeArgs {
     /// What all collectors may use.
     pub fn common(&self) -> Common {
         Common::new(&self.procfs, &self.sysfs, self.device_filter())
+    }
+
+    /// Where to listen.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what can be done.
+    pub fn listeners(&self) -> anyhow::Result<Vec<Listener>> {
+        if self.systemd_socket {
+            web::from_systemd()
+        } else {
+            web::bind(&self.listen_addresses)
+        }
     }
 
     /// What must stay readable when file accesses are confined.

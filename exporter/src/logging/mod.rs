@@ -18,9 +18,11 @@ use log::{Level, LevelFilter, Record};
 
 use crate::privileges::Unprivileged;
 
+mod format;
 mod journal;
 mod queue;
 
+pub use format::Format;
 use queue::{Lost, Queue};
 
 /// How long the end of the process waits for a reader of the log. One that reads takes milliseconds.
@@ -30,7 +32,7 @@ static QUEUE: Queue = Queue::new();
 
 /// Begins to log what is at least as severe as `level`, also panics. Until [`write_in_background`] this
 /// thread writes, as far as that does not block.
-pub fn start(level: LevelFilter) -> Flush {
+pub fn start(level: LevelFilter, format: Format) -> Flush {
     let mut logger = env_logger::Builder::new();
     logger
         .filter_level(level)
@@ -38,8 +40,18 @@ pub fn start(level: LevelFilter) -> Flush {
         .filter_module("aya", level.min(LevelFilter::Error))
         .filter_module("aya_obj", level.min(LevelFilter::Info))
         .target(Target::Pipe(Box::new(ToQueue)));
-    if journal::is_stderr() {
-        logger.format(for_journal);
+    let is_journal = journal::is_stderr();
+    match format {
+        Format::Text if is_journal => {
+            logger.format(for_journal);
+        }
+        Format::Text => {}
+        Format::Json => {
+            logger.format(move |to, record| format::write(to, record, is_journal, format::json));
+        }
+        Format::Logfmt => {
+            logger.format(move |to, record| format::write(to, record, is_journal, format::logfmt));
+        }
     }
     logger.init();
     panic::set_hook(Box::new(log_panic));

@@ -14,9 +14,11 @@ use anyhow::anyhow;
 use log::{info, warn};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
+mod selection;
 mod text;
 
 use crate::error::one_line;
+pub use selection::{Selection, SelectionError};
 use text::FamilyText;
 
 /// The release, as Cargo.toml has it.
@@ -128,6 +130,12 @@ impl Exposition {
         &self.failed
     }
 
+    /// All collectors, those that could not start included.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let running = self.running.iter().map(|running| running.collector.name());
+        running.chain(self.failed.iter().copied())
+    }
+
     /// Has every collector do what it does between scrapes.
     pub fn work(&self) {
         for running in &self.running {
@@ -145,10 +153,16 @@ impl Exposition {
     /// This blocks for as long as the collectors do. A collector that fails or panics costs only
     /// its own families.
     pub fn scrape(&self) -> String {
+        self.scrape_some(&Selection::ALL)
+    }
+
+    /// As [`Exposition::scrape`], of the selected collectors.
+    pub fn scrape_some(&self, selection: &Selection) -> String {
         let mut success = Vec::new();
         let mut duration = Vec::new();
         let mut texts = Vec::new();
-        for running in &self.running {
+        let running = self.running.iter();
+        for running in running.filter(|running| selection.has(running.collector.name())) {
             let labels = [("collector", running.collector.name())];
             let started = Instant::now();
             let (succeeded, text) = running.collect();
@@ -156,7 +170,9 @@ impl Exposition {
             success.push(sample(&labels, f64::from(u8::from(succeeded))));
             texts.push(text);
         }
-        texts.push(text::encode(self.own_families(success, duration)).into());
+        let failed = self.failed.iter().filter(|name| selection.has(name));
+        success.extend(failed.map(|&name| sample(&[("collector", name)], 0.0)));
+        texts.push(text::encode(own_families(success, duration)).into());
         text::join(texts.iter().flat_map(|text| text.iter()))
     }
 
@@ -170,32 +186,29 @@ impl Exposition {
             let succeeded = running.run(&mut families);
             success.push(sample(&labels, f64::from(u8::from(succeeded))));
         }
-        families.extend(self.own_families(success, Vec::new()));
+        let failed = self.failed.iter();
+        success.extend(failed.map(|&name| sample(&[("collector", name)], 0.0)));
+        families.extend(own_families(success, Vec::new()));
         families
     }
+}
 
-    fn own_families(&self, mut success: Vec<Metric>, duration: Vec<Metric>) -> Vec<MetricFamily> {
-        success.extend(
-            self.failed
-                .iter()
-                .map(|&name| sample(&[("collector", name)], 0.0)),
-        );
-        vec![
-            build_info(),
-            family(
-                "netdrop_collector_success",
-                "Whether the collector succeeded in this scrape; 0 if it could not start.",
-                MetricType::GAUGE,
-                success,
-            ),
-            family(
-                "netdrop_collector_duration_seconds",
-                "Time the collector took in this scrape, including encoding.",
-                MetricType::GAUGE,
-                duration,
-            ),
-        ]
-    }
+fn own_families(success: Vec<Metric>, duration: Vec<Metric>) -> Vec<MetricFamily> {
+    vec![
+        build_info(),
+        family(
+            "netdrop_collector_success",
+            "Whether the collector succeeded in this scrape; 0 if it could not start.",
+            MetricType::GAUGE,
+            success,
+        ),
+        family(
+            "netdrop_collector_duration_seconds",
+            "Time the collector took in this scrape, including encoding.",
+            MetricType::GAUGE,
+            duration,
+        ),
+    ]
 }
 
 /// A collector that started, what the log was last told about it, and what it last said.

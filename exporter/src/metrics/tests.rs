@@ -160,3 +160,52 @@ fn the_build_is_described() {
     assert!(text.contains(&start), "{text}");
     assert!(text.contains("-linux-"), "{text}");
 }
+
+#[test]
+fn a_selection_has_what_was_collected_or_not_excluded() {
+    let mut exposition = Exposition::new();
+    for name in ["a", "b"] {
+        let collect = move |families: &mut Vec<_>| {
+            families.push(one_gauge(&format!("of_{name}")));
+            Ok(())
+        };
+        exposition.add(Box::new(Fake(name, collect)));
+    }
+    exposition.add_failed("c");
+    let select = |collect: &[&str], exclude: &[&str]| {
+        let [collect, exclude] =
+            [collect, exclude].map(|names| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>());
+        Selection::new(&exposition, &collect, &exclude)
+    };
+    let all: [(&[&str], &[&str]); 2] = [(&[], &[]), (&["a", "b", "c", "a"], &[])];
+    for (collect, exclude) in all {
+        assert_eq!(select(collect, exclude), Ok(Selection::ALL));
+    }
+    let some: [(&[&str], &[&str], &str); 4] = [
+        (&["a"], &[], "a"),
+        (&[], &["b", "c"], "a"),
+        (&["c", "b"], &[], "bc"),
+        (&[], &["a", "b", "c"], ""),
+    ];
+    for (collect, exclude, has) in some {
+        let text = exposition.scrape_some(&select(collect, exclude).expect("a selection"));
+        for name in ["a", "b", "c"] {
+            let succeeds = u8::from(name != "c");
+            let line = format!("netdrop_collector_success{{collector=\"{name}\"}} {succeeds}");
+            assert_eq!(has_line(&text, &line), has.contains(name), "{text}");
+            let is_served = has.contains(name) && name != "c";
+            assert_eq!(
+                has_line(&text, &format!("of_{name} 1")),
+                is_served,
+                "{text}"
+            );
+        }
+        assert!(text.contains("netdrop_exporter_build_info{"), "{text}");
+    }
+    assert_eq!(select(&["a"], &["b"]), Err(SelectionError::Both));
+    let unknown = select(&[], &["a", "x"]).expect_err("x is none").to_string();
+    assert_eq!(
+        unknown,
+        "there is no collector \"x\" here; there are: a, b, c"
+    );
+}

@@ -2,19 +2,15 @@
 //! probes may ask for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Bytes;
-use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Request, Response, StatusCode};
 
 use super::auth::Verdict;
 use super::config::{Active, WebConfig};
 use super::connections::Peer;
-use super::router::{Router, TEXT, response};
-
-/// When it is worth to try again where nobody knows: a bcrypt takes less.
-const SOON: Duration = Duration::from_secs(1);
+use super::router::{Router, SOON, TEXT, later, response};
 
 /// Lets requests through to the router.
 pub(super) struct Gate {
@@ -114,13 +110,5 @@ fn unauthorized() -> Response<Bytes> {
     );
     let challenge = HeaderValue::from_static("Basic realm=\"netdrop-exporter\", charset=\"UTF-8\"");
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    response
-}
-
-/// A refusal that ends after a while.
-pub(super) fn later(status: StatusCode, why: &'static str, wait: Duration) -> Response<Bytes> {
-    let mut response = response(status, TEXT, why);
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
 }

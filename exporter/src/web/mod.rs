@@ -4,52 +4,50 @@
 //! sends or reads slowly, or not at all, holds one of a limited number of connections for a limited
 //! time, and loses it to others when there are too many ([`connections`]).
 
+mod acceptor;
 mod auth;
 mod body;
 mod config;
+mod connection;
 mod connections;
 mod encoding;
 mod gate;
+mod healthcheck;
 mod landing;
 mod listen;
 mod path;
+mod query;
 mod rate_limit;
 mod router;
 mod scrape;
+mod socket;
 mod stream;
 mod tls;
 mod unsent;
 
-use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use log::{debug, info, warn};
+use hyper_util::server::graceful::GracefulShutdown;
+use log::{info, warn};
 use procfs::process::{LimitValue, Process};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinSet, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use body::WholeBody;
+use acceptor::Acceptor;
 pub use config::{WebConfig, directories};
-use connections::{Bounds, Connections, Evicted, Peer, Place};
-use gate::{Access, Client, Gate};
-pub use listen::{ListenAddress, bind};
+use connection::Connection;
+use connections::{Bounds, Connections, Evicted};
+use gate::Gate;
+pub use healthcheck::healthcheck;
+pub use listen::{ListenAddress, Listener, bind, from_systemd};
 pub use path::TelemetryPath;
 
 use crate::metrics::Exposition;
 use router::Router;
-use scrape::Scraper;
-use stream::ClientStream;
+use socket::Listener as Bound;
 
 /// How long clients may take, and how many there may be.
 #[derive(Clone, Copy)]
@@ -88,27 +86,34 @@ const LIMITS: Limits = Limits {
 /// File descriptors that the rest of the exporter takes, with room to spare; 23 on two CPUs.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// The head of a request. Proxies add a few kilobytes at most; hyper wants 8 KiB or more.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// What is served.
+pub struct Pages<'a> {
+    /// Where the metrics are.
+    pub telemetry_path: &'a TelemetryPath,
+    /// What the metrics are.
+    pub exposition: Arc<Exposition>,
+    /// How many may ask for metrics at a time; 0 is no limit.
+    pub max_requests: u32,
+}
 
-/// The pause after an accept that failed for want of something, such as file descriptors: short for
-/// a scraper that waits, long for a CPU.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// Serves `exposition` at `telemetry_path`, to whom `config` lets in, until `shutdown` completes, then lets
-/// responses under way finish for a moment.
+/// Serves pages to whom `config` lets in, until `shutdown` completes, then lets responses under way finish
+/// for a moment.
 ///
 /// # Errors
 ///
 /// When a listener has no address, or its task panicked.
 pub async fn serve(
-    listeners: Vec<TcpListener>,
-    telemetry_path: &TelemetryPath,
+    listeners: Vec<Listener>,
+    pages: Pages<'_>,
     config: Arc<WebConfig>,
-    exposition: Arc<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let router = Router::new(telemetry_path, Scraper::start(exposition));
+    let Pages {
+        telemetry_path,
+        exposition,
+        max_requests,
+    } = pages;
+    let router = Router::new(telemetry_path, exposition, max_requests);
     let limits = LIMITS.within_descriptors(descriptor_limit());
     serve_listeners(
         listeners,
@@ -148,7 +153,7 @@ impl Limits {
 }
 
 async fn serve_listeners(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     gate: Arc<Gate>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
@@ -157,10 +162,10 @@ async fn serve_listeners(
     let connections = Connections::new(limits.bounds);
     let mut servers = JoinSet::new();
     for listener in listeners {
-        let address = listener.local_addr().context("a listener has no address")?;
+        let listener = Bound::try_from(listener).context("a listener cannot be watched")?;
         let is_tls = gate.config.current().tls.is_some();
-        let scheme = if is_tls { "https" } else { "http" };
-        info!("listening on {scheme}://{address}");
+        let url = listener.url(is_tls).context("a listener has no address")?;
+        info!("listening on {url}");
         let server = Server {
             gate: Arc::clone(&gate),
             connections: connections.clone(),
@@ -189,21 +194,18 @@ struct Server {
 }
 
 impl Server {
-    async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<()>) {
+    async fn run(self, listener: Bound, mut stopped: watch::Receiver<()>) {
         let graceful = GracefulShutdown::new();
-        let mut acceptor = Acceptor {
-            listener,
-            failing: false,
-        };
+        let mut acceptor = Acceptor::new(listener);
         let mut tasks = JoinSet::new();
         loop {
             tokio::select! {
                 (stream, peer) = acceptor.accept() => {
-                    let (place, evicted) = self.connections.admit(peer.ip());
+                    let (place, evicted) = self.connections.admit(peer);
                     let connection = Connection {
                         gate: Arc::clone(&self.gate),
                         limits: self.limits,
-                        peer: Peer::from(peer.ip()),
+                        peer,
                         place,
                         graceful: graceful.watcher(),
                     };
@@ -228,130 +230,11 @@ impl Server {
     }
 }
 
-/// One connection, until either side closes it.
-struct Connection {
-    gate: Arc<Gate>,
-    limits: Limits,
-    peer: Peer,
-    place: Arc<Place>,
-    graceful: Watcher,
-}
-
-impl Connection {
-    async fn serve(self, stream: TcpStream, mut stopped: watch::Receiver<()>) {
-        let active = self.gate.config.current();
-        let mut client = Client {
-            peer: self.peer,
-            access: Access::All,
-            generation: active.generation,
-        };
-        let Some(tls) = &active.tls else {
-            let stream = self.client_stream(stream);
-            return self.speak_http(stream, client).await;
-        };
-        let shake_hands = async {
-            if !speaks_tls(&stream).await? {
-                return Ok(Err(self.client_stream(stream)));
-            }
-            tls.accept(self.client_stream(stream)).await.map(Ok)
-        };
-        let handshake = tokio::select! {
-            handshake = timeout(self.limits.handshake_timeout, shake_hands) => handshake,
-            // Nothing is under way yet.
-            _gone = stopped.changed() => return,
-        };
-        match handshake {
-            Ok(Ok(Ok(stream))) => {
-                if tls.is_probe(&stream) {
-                    client.access = Access::Probes;
-                }
-                // Another version may come into force while the connection stays.
-                drop(active);
-                self.speak_http(stream, client).await;
-            }
-            Ok(Ok(Err(stream))) => {
-                client.access = Access::None;
-                self.speak_http(stream, client).await;
-            }
-            Ok(Err(error)) => debug!("a handshake with {} failed: {error}", self.peer),
-            Err(_elapsed) => debug!("a handshake with {} took too long", self.peer),
-        }
-    }
-
-    fn client_stream(&self, stream: TcpStream) -> ClientStream {
-        ClientStream::new(stream, Arc::clone(&self.place), self.limits.linger)
-    }
-
-    /// Answers the requests that come by a stream.
-    async fn speak_http<S>(self, stream: S, client: Client)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (gate, place) = (self.gate, self.place);
-        let answer = service_fn(move |request| {
-            let (gate, place) = (Arc::clone(&gate), Arc::clone(&place));
-            async move {
-                place.answer();
-                // Who sends request after request waits for its turn after each.
-                yield_now().await;
-                let response = gate.answer(client, request).await;
-                Ok::<_, Infallible>(response.map(|body| WholeBody::new(body, place)))
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // RFC 9112, section 9.6: who sends no more may still want an answer.
-            .half_close(true)
-            .header_read_timeout(self.limits.header_timeout)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), answer);
-        if let Err(error) = self.graceful.watch(connection).await {
-            // The client's doing; nothing for an operator.
-            debug!("a connection ended: {error}");
-        }
-    }
-}
-
-/// Whether the client begins as TLS does. Who begins with a letter asks by plain HTTP, and is told.
-async fn speaks_tls(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0];
-    stream.peek(&mut first).await?;
-    Ok(!first[0].is_ascii_uppercase())
-}
-
 /// Runs until the connection has ended or lost its place.
 async fn unless_evicted(serve: impl Future<Output = ()>, evicted: Evicted) {
     tokio::select! {
         () = serve => {}
         () = evicted.wait() => {}
-    }
-}
-
-/// Accepts, come what may.
-struct Acceptor {
-    listener: TcpListener,
-    failing: bool,
-}
-
-impl Acceptor {
-    /// The next connection. Cancelling this loses none.
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        loop {
-            match self.listener.accept().await {
-                Ok(accepted) => {
-                    if std::mem::take(&mut self.failing) {
-                        info!("connections are accepted again");
-                    }
-                    return accepted;
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut self.failing, true) {
-                        warn!("cannot accept connections: {error}");
-                    }
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
     }
 }
 

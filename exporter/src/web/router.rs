@@ -1,13 +1,21 @@
 //! Which path gives what.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, VARY};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, VARY,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::encoding::Coding;
-use super::landing;
 use super::path::{TelemetryPath, normalize};
-use super::scrape::Scraper;
+use super::scrape::{NoPage, Scraper, Wanted};
+use super::{landing, query};
+use crate::metrics::{Exposition, Selection, SelectionError};
 
 /// Liveness: the process answers.
 pub(super) const HEALTHY_PATH: &str = "/-/healthy";
@@ -18,11 +26,17 @@ pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// When it is worth to try again where nobody knows: a scrape or a bcrypt takes less.
+pub(super) const SOON: Duration = Duration::from_secs(1);
+
 /// Everything that can be requested.
 pub(super) struct Router {
     telemetry_path: String,
     landing: Bytes,
+    exposition: Arc<Exposition>,
     scraper: Scraper,
+    /// One for each request for metrics that may be under way.
+    permits: Semaphore,
 }
 
 /// What a path stands for.
@@ -37,12 +51,24 @@ enum Route<'a> {
 }
 
 impl Router {
-    pub(super) fn new(telemetry_path: &TelemetryPath, scraper: Scraper) -> Self {
+    /// Of `max_requests` for metrics at a time the others are refused; 0 refuses none. Must be called
+    /// within the event loop.
+    pub(super) fn new(
+        telemetry_path: &TelemetryPath,
+        exposition: Arc<Exposition>,
+        max_requests: u32,
+    ) -> Self {
         let telemetry_path = telemetry_path.as_str().to_owned();
+        let permits = match max_requests {
+            0 => Semaphore::MAX_PERMITS,
+            some => some as usize,
+        };
         Self {
             landing: landing::page(&telemetry_path).into(),
             telemetry_path,
-            scraper,
+            scraper: Scraper::start(Arc::clone(&exposition)),
+            exposition,
+            permits: Semaphore::new(permits),
         }
     }
 
@@ -53,7 +79,7 @@ impl Router {
         match route {
             Route::Unknown => response(StatusCode::NOT_FOUND, TEXT, "there is no such page\n"),
             _ if !is_read => method_not_allowed(),
-            Route::Metrics => self.metrics(request.headers()).await,
+            Route::Metrics => self.metrics(&request).await,
             Route::Healthy => response(StatusCode::OK, TEXT, "netdrop-exporter is healthy\n"),
             Route::Ready => response(StatusCode::OK, TEXT, "netdrop-exporter is ready\n"),
             Route::Landing => response(StatusCode::OK, HTML, self.landing.clone()),
@@ -84,14 +110,26 @@ impl Router {
         }
     }
 
-    async fn metrics(&self, headers: &HeaderMap) -> Response<Bytes> {
-        let coding = Coding::accepted_by(headers);
-        let Some(body) = self.scraper.scrape(coding).await else {
-            return response(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                TEXT,
-                "the scrape failed: the log of netdrop-exporter says why\n",
-            );
+    async fn metrics<B>(&self, request: &Request<B>) -> Response<Bytes> {
+        let wanted = match self.wanted(request) {
+            Ok(wanted) => wanted,
+            Err(e) => return response(StatusCode::BAD_REQUEST, TEXT, format!("{e}\n")),
+        };
+        let Ok(_permit) = self.permits.try_acquire() else {
+            let why = "too many requests at a time: see --web.max-requests\n";
+            return later(StatusCode::SERVICE_UNAVAILABLE, why, SOON);
+        };
+        let coding = wanted.coding;
+        let body = match self.scraper.scrape(wanted).await {
+            Ok(body) => body,
+            Err(NoPage::TooLate) => {
+                let why = "the page would come after the scrape timeout\n";
+                return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, why);
+            }
+            Err(NoPage::Failed) => {
+                let why = "the scrape failed: the log of netdrop-exporter says why\n";
+                return response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, why);
+            }
         };
         let mut response = response(StatusCode::OK, METRICS, body);
         let headers = response.headers_mut();
@@ -100,6 +138,18 @@ impl Router {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
+    }
+
+    fn wanted<B>(&self, request: &Request<B>) -> Result<Wanted, SelectionError> {
+        let values = |name| query::values(request.uri().query(), name);
+        let selection =
+            Selection::new(&self.exposition, &values("collect[]"), &values("exclude[]"))?;
+        let timeout = query::scrape_timeout(request.headers());
+        Ok(Wanted {
+            selection,
+            coding: Coding::accepted_by(request.headers()),
+            deadline: timeout.map(|timeout| Instant::now() + timeout),
+        })
     }
 }
 
@@ -144,4 +194,30 @@ pub(super) fn response(
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// A refusal that ends after a while.
+pub(super) fn later(status: StatusCode, why: &'static str, wait: Duration) -> Response<Bytes> {
+    let mut response = response(status, TEXT, why);
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn beyond_max_requests_metrics_are_refused_and_nothing_else() {
+        let path = "/metrics".parse().expect("a path");
+        let router = Router::new(&path, Arc::new(Exposition::new()), 1);
+        let get = |path| router.answer(Request::get(path).body(()).expect("a request"));
+        let (first, second, ready) =
+            tokio::join!(get("/metrics"), get("/metrics"), get("/-/ready"));
+        let statuses = [&first, &second, &ready].map(|response| response.status().as_u16());
+        assert_eq!(statuses, [200, 503, 200]);
+        assert_eq!(second.headers()[RETRY_AFTER], "1");
+        assert_eq!(get("/metrics").await.status(), StatusCode::OK);
+    }
 }

@@ -4,15 +4,18 @@
 //! scrape that began after the request arrived, and so every drop up to its arrival: while one
 //! scrape runs, new requests gather for the next and share it.
 
+use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Bytes;
 use log::error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task;
+use tokio::time::Instant;
 
 use super::encoding::{Coding, gzip};
-use crate::metrics::Exposition;
+use crate::metrics::{Exposition, Selection};
 
 /// How many requests can wait in the queue; more wait outside of it, none is refused. A client that
 /// gave up leaves its place only when the running scrape ends, which is why there is a bound.
@@ -24,51 +27,125 @@ pub(super) struct Scraper {
     queue: mpsc::Sender<Waiting>,
 }
 
+/// What is wanted of a scrape.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) selection: Selection,
+    pub(super) coding: Coding,
+    /// When the client gives up, if it says so.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// Why there is no page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoPage {
+    /// The scrape panicked.
+    Failed,
+    /// It would have been too late.
+    TooLate,
+}
+
 /// A request for the next scrape. The client is gone when `reply` is closed.
 struct Waiting {
-    coding: Coding,
-    reply: oneshot::Sender<Bytes>,
+    wanted: Wanted,
+    reply: oneshot::Sender<Result<Bytes, NoPage>>,
 }
 
 impl Scraper {
     /// Starts the task that scrapes; it ends with the last clone.
     pub(super) fn start(exposition: Arc<Exposition>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        task::spawn(serve_scrapes(waiting, exposition));
+        let scrapes = Scrapes {
+            exposition,
+            took: Duration::ZERO,
+        };
+        task::spawn(scrapes.serve(waiting));
         Self { queue }
     }
 
-    /// The metrics of a scrape that begins after this call; `None` if it panicked.
-    pub(super) async fn scrape(&self, coding: Coding) -> Option<Bytes> {
+    /// The metrics of a scrape that begins after this call.
+    pub(super) async fn scrape(&self, wanted: Wanted) -> Result<Bytes, NoPage> {
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Waiting { coding, reply }).await.ok()?;
-        answer.await.ok()
+        let waiting = Waiting { wanted, reply };
+        self.queue
+            .send(waiting)
+            .await
+            .map_err(|_gone| NoPage::Failed)?;
+        answer.await.unwrap_or(Err(NoPage::Failed))
     }
 }
 
-async fn serve_scrapes(mut queue: mpsc::Receiver<Waiting>, exposition: Arc<Exposition>) {
-    let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, QUEUE).await > 0 {
-        waiting.retain(|request| !request.reply.is_closed());
-        if waiting.is_empty() {
-            continue;
+/// All scrapes, one after the other.
+struct Scrapes {
+    exposition: Arc<Exposition>,
+    /// How long the last one of all collectors took. The next one may well take as long.
+    took: Duration,
+}
+
+impl Scrapes {
+    async fn serve(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut waiting = Vec::new();
+        while queue.recv_many(&mut waiting, QUEUE).await > 0 {
+            while let Some(first) = waiting.first() {
+                let selection = first.wanted.selection.clone();
+                let (same, others) = mem::take(&mut waiting)
+                    .into_iter()
+                    .partition(|other: &Waiting| other.wanted.selection == selection);
+                waiting = others;
+                self.serve_selection(&selection, same).await;
+            }
         }
-        let is_wanted = |coding| waiting.iter().any(|request| request.coding == coding);
-        let wanted = [Coding::Identity, Coding::Gzip].map(is_wanted);
-        let exposition = Arc::clone(&exposition);
-        match task::spawn_blocking(move || Page::render(&exposition, wanted)).await {
+    }
+
+    /// One scrape for all who want the same collectors.
+    async fn serve_selection(&mut self, selection: &Selection, mut waiting: Vec<Waiting>) {
+        waiting.retain(|request| !request.reply.is_closed());
+        let waiting = self.refuse_late(selection, waiting);
+        if waiting.is_empty() {
+            return;
+        }
+        let is_wanted = |coding| {
+            waiting
+                .iter()
+                .any(|request| request.wanted.coding == coding)
+        };
+        let codings = [Coding::Identity, Coding::Gzip].map(is_wanted);
+        let (exposition, selected) = (Arc::clone(&self.exposition), selection.clone());
+        let began = Instant::now();
+        let render = move || Page::render(&exposition, &selected, codings);
+        match task::spawn_blocking(render).await {
             Ok(page) => {
-                for Waiting { coding, reply } in waiting.drain(..) {
+                if *selection == Selection::ALL {
+                    self.took = began.elapsed();
+                }
+                for Waiting { wanted, reply } in waiting {
                     // A client that went away meanwhile needs no answer.
-                    reply.send(page.body(coding)).ok();
+                    reply.send(Ok(page.body(wanted.coding))).ok();
                 }
             }
-            Err(error) => {
-                error!("the scrape failed: {error}");
-                // Dropping the senders is the answer.
-                waiting.clear();
-            }
+            // Dropping the senders is the answer.
+            Err(error) => error!("the scrape failed: {error}"),
         }
+    }
+
+    /// Refuses those whose page would come too late, and gives back the others.
+    fn refuse_late(&mut self, selection: &Selection, waiting: Vec<Waiting>) -> Vec<Waiting> {
+        let takes = match selection {
+            all if *all == Selection::ALL => self.took,
+            _ => Duration::ZERO,
+        };
+        let would_end = Instant::now() + takes;
+        let (late, in_time): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|request| request.wanted.deadline.is_some_and(|end| end <= would_end));
+        if in_time.is_empty() {
+            // It may have been slow for once: so the next ones are tried sooner or later.
+            self.took /= 2;
+        }
+        for request in late {
+            request.reply.send(Err(NoPage::TooLate)).ok();
+        }
+        in_time
     }
 }
 
@@ -79,12 +156,16 @@ struct Page {
 }
 
 impl Page {
-    fn render(exposition: &Exposition, [wants_plain, wants_gzip]: [bool; 2]) -> Self {
+    fn render(
+        exposition: &Exposition,
+        selection: &Selection,
+        [wants_plain, wants_gzip]: [bool; 2],
+    ) -> Self {
         let mut page = Self {
             plain: Bytes::new(),
             gzip: Bytes::new(),
         };
-        let text = exposition.scrape();
+        let text = exposition.scrape_some(selection);
         if wants_gzip {
             // Without the spare capacity, which would stay as long as the slowest client.
             page.gzip = gzip(text.as_bytes()).into_boxed_slice().into();
@@ -110,7 +191,7 @@ mod tests {
     use std::time::Duration;
 
     use prometheus::proto::{MetricFamily, MetricType};
-    use tokio::time::timeout;
+    use tokio::time::{advance, timeout};
 
     use super::*;
     use crate::metrics::{Collector, family, sample};
@@ -167,9 +248,17 @@ mod tests {
         }
 
         /// A request that is in the queue, or served, when this returns.
-        async fn request(&self) -> task::JoinHandle<Option<Bytes>> {
+        async fn request(&self) -> Request {
+            self.request_until(None).await
+        }
+
+        async fn request_until(&self, deadline: Option<Instant>) -> Request {
             let scraper = self.scraper.clone();
-            let request = task::spawn(async move { scraper.scrape(Coding::Identity).await });
+            let wanted = Wanted {
+                deadline,
+                ..everything()
+            };
+            let request = task::spawn(async move { scraper.scrape(wanted).await });
             // On the one thread of these tests the request runs up to its wait.
             task::yield_now().await;
             request
@@ -181,7 +270,17 @@ mod tests {
         }
     }
 
-    async fn number(request: task::JoinHandle<Option<Bytes>>) -> u32 {
+    type Request = task::JoinHandle<Result<Bytes, NoPage>>;
+
+    fn everything() -> Wanted {
+        Wanted {
+            selection: Selection::ALL,
+            coding: Coding::Identity,
+            deadline: None,
+        }
+    }
+
+    async fn number(request: Request) -> u32 {
         let body = timeout(DEADLINE, request).await.expect("an answer in time");
         let body = body.expect("no panic").expect("a scrape");
         let text = String::from_utf8(body.to_vec()).expect("text");
@@ -225,6 +324,31 @@ mod tests {
         assert!(gated.begun.try_recv().is_err(), "no scrape for nobody");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_would_come_too_late_is_not_begun() {
+        let mut gated = Gated::new();
+        let millis = Duration::from_millis;
+        let within = |time| Some(Instant::now() + time);
+        let slow = gated.request().await;
+        assert_eq!(gated.begun().await, 1);
+        let gives_up = gated.request_until(within(millis(59))).await;
+        advance(millis(60)).await;
+        gated.end.send(()).expect("end of the first");
+        assert_eq!(number(slow).await, 1);
+        assert_eq!(gives_up.await.expect("no panic"), Err(NoPage::TooLate));
+
+        // The last one took 60 ms, but that is forgotten by and by.
+        for _ in 0..2 {
+            let impatient = gated.request_until(within(millis(10))).await;
+            assert_eq!(impatient.await.expect("no panic"), Err(NoPage::TooLate));
+        }
+        assert!(gated.begun.try_recv().is_err(), "no scrape for nobody");
+        let in_time = gated.request_until(within(millis(10))).await;
+        assert_eq!(gated.begun().await, 2);
+        gated.end.send(()).expect("end of the second");
+        assert_eq!(number(in_time).await, 2);
+    }
+
     #[tokio::test]
     async fn a_scrape_that_panics_is_answered_and_the_next_one_runs() {
         let scraper = {
@@ -232,8 +356,8 @@ mod tests {
             exposition.add(Box::new(PanicsOnce(Mutex::new(true))));
             Scraper::start(Arc::new(exposition))
         };
-        assert_eq!(scraper.scrape(Coding::Identity).await, None);
-        assert!(scraper.scrape(Coding::Identity).await.is_some());
+        assert_eq!(scraper.scrape(everything()).await, Err(NoPage::Failed));
+        assert!(scraper.scrape(everything()).await.is_ok());
     }
 
     /// Panics where the exposition does not catch it: it asks for the name first.

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use log::debug;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::connections::Place;
+use super::socket::Socket;
 use super::unsent::unsent_bytes;
 
 /// Between two looks at whether the kernel still has something for the client, of which nothing
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A connection that tells its place what became of a response, and whose shutdown also waits for
 /// the client.
 pub(super) struct ClientStream {
-    stream: TcpStream,
+    stream: Socket,
     place: Arc<Place>,
     linger: Duration,
     closing: Option<Closing>,
@@ -47,7 +47,7 @@ struct Closing {
 impl ClientStream {
     /// Waits at most `linger` for a client to close that has everything, and for one that has not
     /// until it is evicted from its place.
-    pub(super) fn new(stream: TcpStream, place: Arc<Place>, linger: Duration) -> Self {
+    pub(super) fn new(stream: Socket, place: Arc<Place>, linger: Duration) -> Self {
         Self {
             stream,
             place,
@@ -70,7 +70,7 @@ impl Closing {
     }
 
     /// Completes when the connection need not stay; an error if it is broken.
-    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Socket) -> Poll<io::Result<()>> {
         loop {
             if !self.client_has_closed {
                 self.client_has_closed = poll_end(cx, stream)?.is_ready();
@@ -90,7 +90,7 @@ impl Closing {
 }
 
 /// Reads and forgets until the client has closed.
-fn poll_end(cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+fn poll_end(cx: &mut Context<'_>, stream: &mut Socket) -> Poll<io::Result<()>> {
     let mut bytes = [0; 512];
     loop {
         let mut unwanted = ReadBuf::new(&mut bytes);

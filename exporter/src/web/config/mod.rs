@@ -66,6 +66,12 @@ pub fn directories(path: &Path) -> Vec<PathBuf> {
     all.map(|file| parent(file).to_owned()).collect()
 }
 
+/// What the file says of TLS.
+pub(super) fn tls_settings(path: &Path) -> anyhow::Result<Option<TlsSettings>> {
+    let settings = files::read_text(path).and_then(|text| Settings::parse(&text, parent(path)));
+    Ok(settings.with_context(|| context(path))?.tls)
+}
+
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -185,14 +191,7 @@ impl Read {
         prints.push(Print::of(path));
         let settings = Settings::parse(&files::read_text(path)?, parent(path))?;
         prints.extend(settings.files().map(Print::of));
-        let pems = settings.tls.as_ref().map(|tls| {
-            Ok::<_, anyhow::Error>(Pems {
-                cert: read_pem(&tls.cert)?,
-                key: read_pem(&tls.key)?,
-                client_ca: tls.client_ca.as_ref().map(read_pem).transpose()?,
-            })
-        });
-        let pems = pems.transpose()?;
+        let pems = settings.tls.as_ref().map(read_pems).transpose()?;
         Ok(Self { settings, pems })
     }
 
@@ -228,6 +227,15 @@ impl Read {
             users,
         })
     }
+}
+
+/// Reads the files of the settings.
+pub(super) fn read_pems(tls: &TlsSettings) -> anyhow::Result<Pems> {
+    Ok(Pems {
+        cert: read_pem(&tls.cert)?,
+        key: read_pem(&tls.key)?,
+        client_ca: tls.client_ca.as_ref().map(read_pem).transpose()?,
+    })
 }
 
 fn read_pem(pem: &Pem) -> anyhow::Result<Vec<u8>> {

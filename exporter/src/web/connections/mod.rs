@@ -9,7 +9,6 @@ mod table;
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,11 +67,11 @@ impl Connections {
         }
     }
 
-    /// A place for a connection from this address, if need be at the expense of another.
-    pub(super) fn admit(&self, address: IpAddr) -> (Arc<Place>, Evicted) {
+    /// A place for a connection of this peer, if need be at the expense of another.
+    pub(super) fn admit(&self, peer: Peer) -> (Arc<Place>, Evicted) {
         let (ticket, evicted) = oneshot::channel();
         let mut state = self.lock();
-        let (id, eviction) = state.table.admit(Peer::from(address), now(), ticket);
+        let (id, eviction) = state.table.admit(peer, now(), ticket);
         state.report(eviction);
         drop(state);
         let place = Place {

@@ -6,7 +6,11 @@ use std::net::{IpAddr, Ipv6Addr};
 /// A client's IPv4 address, or the /64 of its IPv6 address: all of that is usually one network's,
 /// and a single host can have any address of it (RFC 4291, section 2.5.4; RFC 8981).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::web) struct Peer(IpAddr);
+pub(in crate::web) enum Peer {
+    Network(IpAddr),
+    /// Of a UNIX socket: who made the connection, by number.
+    User(u32),
+}
 
 const PREFIX_BITS: u32 = 64;
 
@@ -16,18 +20,19 @@ impl From<IpAddr> for Peer {
         match address.to_canonical() {
             IpAddr::V6(address) => {
                 let prefix = address.to_bits() & (u128::MAX << (128 - PREFIX_BITS));
-                Self(Ipv6Addr::from_bits(prefix).into())
+                Self::Network(Ipv6Addr::from_bits(prefix).into())
             }
-            ipv4 => Self(ipv4),
+            ipv4 => Self::Network(ipv4),
         }
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(address) => address.fmt(f),
-            IpAddr::V6(prefix) => write!(f, "{prefix}/{PREFIX_BITS}"),
+        match self {
+            Self::User(number) => write!(f, "user {number}"),
+            Self::Network(IpAddr::V4(address)) => address.fmt(f),
+            Self::Network(IpAddr::V6(prefix)) => write!(f, "{prefix}/{PREFIX_BITS}"),
         }
     }
 }

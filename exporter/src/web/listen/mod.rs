@@ -5,15 +5,21 @@
 
 mod address;
 mod plan;
+mod systemd;
+mod unix;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 pub use address::ListenAddress;
+pub(super) use address::{TcpAddress, UnixAddress};
 use plan::{Socket, Wanted};
+pub use systemd::from_systemd;
 
 /// Connections that wait to be accepted: far more than scrapers come at a time.
 const BACKLOG: i32 = 128;
@@ -25,16 +31,44 @@ const BACKLOG: i32 = 128;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 
+/// A socket that listens and does not block, as tokio wants it.
+#[derive(Debug)]
+pub enum Listener {
+    /// Of TCP.
+    Tcp(TcpListener),
+    /// In the file system.
+    Unix(UnixListener),
+}
+
 /// Listens on every address.
 ///
-/// The sockets do not block, as `tokio::net::TcpListener::from_std` wants them. A host name listens
+/// A host name listens
 /// on every address that it stands for and that this host has. What two addresses have in common
 /// is listened on once.
 ///
 /// # Errors
 ///
 /// One line that names the address and what can be done.
-pub fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<TcpListener>> {
+pub fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<Listener>> {
+    let tcp: Vec<&TcpAddress> = addresses
+        .iter()
+        .filter_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(address),
+            ListenAddress::Unix(_) => None,
+        })
+        .collect();
+    let mut listeners: Vec<_> = bind_tcp(&tcp)?.into_iter().map(Listener::Tcp).collect();
+    for address in addresses {
+        if let ListenAddress::Unix(unix) = address {
+            let listener =
+                unix::listen(unix).with_context(|| format!("cannot listen on {address}"))?;
+            listeners.push(Listener::Unix(listener));
+        }
+    }
+    Ok(listeners)
+}
+
+fn bind_tcp(addresses: &[&TcpAddress]) -> anyhow::Result<Vec<TcpListener>> {
     let resolved = addresses
         .iter()
         .map(|address| resolve(address).map_err(|error| explain(address, error)))
@@ -48,7 +82,7 @@ pub fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-fn resolve(address: &ListenAddress) -> io::Result<Vec<Wanted>> {
+fn resolve(address: &TcpAddress) -> io::Result<Vec<Wanted>> {
     let Some(host) = &address.host else {
         return Ok(vec![Wanted::All(address.port)]);
     };
@@ -107,8 +141,7 @@ fn listen(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     // A restart must not wait for the old connections in TIME_WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     // Before listen(2), since a connection has what its listener had when it began (tcp(7)).
-    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES)?;
-    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
+    bound_buffers(&socket)?;
     if family == AddressFamily::INET6 {
         sockopt::set_ipv6_v6only(&socket, families == Families::Own)?;
     }
@@ -117,13 +150,19 @@ fn listen(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
+fn bound_buffers(socket: impl AsFd) -> io::Result<()> {
+    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES)?;
+    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
+    Ok(())
+}
+
 /// Whether this host lacks the address or its whole family (`ipv6.disable=1`).
 fn is_absent(error: &io::Error) -> bool {
     let family = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(family)
 }
 
-fn explain(address: &ListenAddress, error: io::Error) -> anyhow::Error {
+fn explain(address: &TcpAddress, error: io::Error) -> anyhow::Error {
     let (what, remedy) = match error.kind() {
         ErrorKind::AddrInUse => (
             "address already in use",
@@ -150,6 +189,16 @@ mod tests {
 
     fn parse(text: &str) -> ListenAddress {
         text.parse().expect("an address")
+    }
+
+    fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<TcpListener>> {
+        let tcp = super::bind(addresses)?
+            .into_iter()
+            .map(|listener| match listener {
+                Listener::Tcp(listener) => listener,
+                Listener::Unix(_) => panic!("not asked for"),
+            });
+        Ok(tcp.collect())
     }
 
     #[test]

@@ -161,3 +161,30 @@ async fn a_slash_too_many_or_too_few_is_redirected() {
         assert_eq!(reply.status, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn collectors_can_be_selected() {
+    let server = Running::plain().await;
+    for (query, status, text) in [
+        ("?collect[]=fake", 200, "fake_total{"),
+        ("?collect%5B%5D=fake&collect[]=fake", 200, "fake_total{"),
+        ("?exclude[]=fake", 200, "netdrop_exporter_build_info{"),
+        (
+            "?collect[]=other",
+            400,
+            "there is no collector \"other\" here; there are: fake\n",
+        ),
+        ("?exclude[]=", 400, "there is no collector \"\" here"),
+        ("?collect[]=fake&exclude[]=fake", 400, "exclude each other"),
+    ] {
+        let reply = server.request(&format!("GET /metrics{query}"), &[]).await;
+        assert_eq!(reply.status, status, "{query}");
+        let body = reply.text();
+        assert!(body.contains(text), "{query}: {body}");
+        assert_eq!(
+            body.contains("fake_total{"),
+            text == "fake_total{",
+            "{query}"
+        );
+    }
+}

@@ -1,12 +1,14 @@
 //! The server as clients see it: raw requests over loopback.
 
+use std::io;
 use std::net::SocketAddr;
 
 use prometheus::proto::{MetricFamily, MetricType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::*;
 use crate::metrics::{Collector, family, sample};
@@ -14,6 +16,7 @@ use crate::metrics::{Collector, family, sample};
 pub(super) mod certificates;
 mod clients;
 mod content;
+mod local;
 mod tls;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -68,18 +71,29 @@ impl Running {
         config: WebConfig,
     ) -> Self {
         let any = "127.0.0.1:0".parse::<ListenAddress>().expect("an address");
-        let listeners: Vec<_> = bind(&[any.clone(), any])
-            .expect("two ports")
-            .into_iter()
-            .map(|listener| TcpListener::from_std(listener).expect("a listener"))
-            .collect();
+        let listeners = bind(&[any.clone(), any]).expect("two ports");
+        Self::on(listeners, telemetry_path, fake, limits, config).await
+    }
+
+    async fn on(
+        listeners: Vec<Listener>,
+        telemetry_path: &str,
+        fake: Fake,
+        limits: Limits,
+        config: WebConfig,
+    ) -> Self {
+        let addresses = listeners.iter().filter_map(|listener| match listener {
+            Listener::Tcp(listener) => Some(listener.local_addr().expect("an address")),
+            Listener::Unix(_) => None,
+        });
+        let addresses: Vec<_> = addresses.collect();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let [address, other_address] =
-            [0, 1].map(|n: usize| listeners[n].local_addr().expect("an address"));
+            [0, 1].map(|n: usize| addresses.get(n).copied().unwrap_or(nowhere));
         let mut exposition = Exposition::new();
         exposition.add(Box::new(fake));
-        let scraper = Scraper::start(Arc::new(exposition));
         let telemetry_path = telemetry_path.parse().expect("a path");
-        let router = Router::new(&telemetry_path, scraper);
+        let router = Router::new(&telemetry_path, Arc::new(exposition), 0);
         let config = Arc::new(config);
         let gate = Arc::new(Gate::new(Arc::clone(&config), router));
         let (stop, stopped) = oneshot::channel::<()>();

@@ -2,8 +2,10 @@
 
 mod client_auth;
 mod names;
+mod probe;
 mod sans;
 
+use std::io;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
@@ -18,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::config::{ClientAuth, TlsSettings};
 use client_auth::Verifier;
 use names::Allowed;
+pub(super) use probe::probe;
 
 /// What rustls may hold for a client that does not read, beside the response: one record. Its own
 /// bound is 64 KiB, 16 MiB for all connections.
@@ -70,15 +73,16 @@ impl Tls {
         Ok((tls, allowed.warnings))
     }
 
-    /// Completes when the client has shaken hands.
+    /// Completes when the client has shaken hands, or has been told by an alert why it may not.
     pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-    ) -> std::io::Result<TlsStream<S>> {
+    ) -> Result<TlsStream<S>, (io::Error, S)> {
         let limit = |connection: &mut ServerConnection| {
             connection.set_buffer_limit(Some(SEND_BUFFER_BYTES));
         };
-        self.acceptor.accept_with(stream, limit).await
+        let accept = self.acceptor.accept_with(stream, limit);
+        accept.into_fallible().await
     }
 
     /// Whether the client is let in for no more than probes.

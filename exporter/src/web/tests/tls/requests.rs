@@ -74,3 +74,47 @@ async fn new_files_hold_for_new_connections_and_end_old_ones_after_a_request() {
     assert_eq!(reply.status, 200);
     assert!(reply.has("connection: close"), "{:?}", reply.headers);
 }
+
+#[tokio::test]
+async fn the_health_check_needs_no_client_certificate_of_its_own() {
+    let healthcheck = super::super::local::healthcheck;
+    let ca = "client_ca_file: ca.pem";
+    for (auth, extra) in [
+        ("NoClientCert", ""),
+        ("RequestClientCert", ""),
+        ("RequireAnyClientCert", "client_allowed_sans: [scraper]"),
+        ("VerifyClientCertIfGiven", ca),
+        ("RequireAndVerifyClientCert", ca),
+        (
+            "RequireAndVerifyClientCert",
+            "client_ca_file: ca.pem\n  max_version: TLS12",
+        ),
+    ] {
+        let users = format!("basic_auth_users: {{alice: {}}}", hash());
+        let auth = format!("client_auth_type: {auth}");
+        let scene = Scene::new(&[&auth, extra], &users).await;
+        let address = scene.server.address.to_string();
+        let config = scene.files.path().join("web.yml");
+        assert_eq!(
+            healthcheck(&address, Some(&config)).await,
+            Ok(()),
+            "{auth} {extra}"
+        );
+        // In the middle of a rotation the exporter goes on with what it has read.
+        scene.write("key.pem", "broken");
+        assert_eq!(
+            healthcheck(&address, Some(&config)).await,
+            Ok(()),
+            "{auth} {extra}"
+        );
+        scene.server.stop().await;
+        assert!(healthcheck(&address, Some(&config)).await.is_err());
+    }
+    let plain = Running::plain().await;
+    let scene = Scene::new(&[], "").await;
+    let config = scene.files.path().join("web.yml");
+    let error = healthcheck(&plain.address.to_string(), Some(&config)).await;
+    error.expect_err("a server without TLS is another one");
+    let error = healthcheck(&scene.server.address.to_string(), None).await;
+    assert!(error.expect_err("it wants TLS").contains("HTTP/1.1 400"));
+}
