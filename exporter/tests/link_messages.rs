@@ -10,11 +10,12 @@ use netdrop_exporter::{
     collectors::link::{
         dump_sync::{DumpSync, Step},
         losses::Loss,
-        message::{Admin, Carrier, Content, Link, LinkMessage, Parent, dump_request, messages},
+        message::{Admin, Carrier, Content, Link, LinkMessage, Parent, messages},
         table::{Departure, Event, Moment, Row, Table},
         transitions::Transition,
     },
     devices::{DeviceFilter, IfIndex},
+    kernel::netlink::links::{self, Links},
 };
 use proptest::prelude::*;
 
@@ -252,7 +253,7 @@ fn a_port_that_leaves_its_bridge_is_not_gone() {
 
 #[test]
 fn the_request_is_what_the_kernel_takes() {
-    let request = dump_request(7).unwrap();
+    let request = links::request(Links::All, 7).unwrap();
     let mut expected = Vec::new();
     // Length, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, sequence number, port.
     expected.extend(40_u32.to_ne_bytes());

@@ -292,7 +292,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let message = Message { kind: 20, seq: 0, payload: &bytes };
+        let message = Message { kind: 20, flags: 0, seq: 0, port: 0, payload: &bytes };
         let parsers: [fn(&Message<'_>) -> bool; 9] = [
             |it| link_state::parse(it).is_ok(),
             |it| link_info::parse(it).is_ok(),

@@ -12,7 +12,8 @@ use rustix::{
     },
 };
 
-use super::{losses::Loss, message::dump_request};
+use super::losses::Loss;
+use crate::kernel::netlink::links::{self, Links};
 
 /// `RTMGRP_LINK` (`include/uapi/linux/rtnetlink.h`).
 const LINK_GROUP: u32 = 1;
@@ -95,7 +96,7 @@ impl LinkSocket {
     pub fn request_dump(&self, seq: u32) -> anyhow::Result<()> {
         sendto(
             &self.socket,
-            &dump_request(seq)?,
+            &links::request(Links::All, seq)?,
             SendFlags::empty(),
             &KERNEL,
         )

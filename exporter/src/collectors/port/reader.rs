@@ -26,6 +26,7 @@ use crate::{
                 pause::{self, Pause},
             },
             genl::{self, Family},
+            links::{self, Links},
             message::Message,
             netdev::{self, QStats},
             socket::{AskError, NetlinkSocket},
@@ -124,7 +125,8 @@ impl Reader {
     }
 
     pub(super) fn bonding(&mut self, port: IfIndex) -> Reply<Bonding> {
-        ask(&mut self.route, |seq| bond::request(port, seq), bond::parse)
+        let request = |seq| links::request(Links::One(port), seq);
+        ask(&mut self.route, request, bond::parse)
     }
 
     pub(super) fn facts(&mut self, link: &FollowedLink) -> Reply<Facts> {

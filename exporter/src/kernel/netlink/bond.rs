@@ -3,29 +3,11 @@
 //!
 //! Minimum kernel: 3.14; the states of LACP 4.1. Unlike `/proc/net/bonding`, it takes no privilege.
 
-use std::io::Cursor;
-
-use neli::{
-    ToBytes,
-    consts::{
-        nl::NlmF,
-        rtnl::{Ifla, RtAddrFamily, Rtm},
-    },
-    nl::{NlPayload, NlmsghdrBuilder},
-    rtnl::{IfinfomsgBuilder, RtattrBuilder},
-    types::RtBuffer,
-};
-
 use super::{
     Malformed,
     attributes::{Attribute, attributes},
     message::Message,
 };
-use crate::devices::IfIndex;
-
-/// `RTEXT_FILTER_SKIP_STATS` (`include/uapi/linux/rtnetlink.h`).
-const WITHOUT_STATISTICS: u32 = 1 << 3;
-
 /// `struct ifinfomsg`.
 const HEADER: usize = 16;
 
@@ -198,32 +180,6 @@ impl BondMember {
         let found = states.into_iter().find(|(bit, _)| actor & bit != 0);
         found.map_or("negotiating", |(_, state)| state)
     }
-}
-
-/// Asks for the link of a device.
-///
-/// # Errors
-///
-/// neli cannot build it.
-pub fn request(device: IfIndex, seq: u32) -> anyhow::Result<Vec<u8>> {
-    let mask = RtattrBuilder::default()
-        .rta_type(Ifla::ExtMask)
-        .rta_payload(WITHOUT_STATISTICS)
-        .build()?;
-    let link = IfinfomsgBuilder::default()
-        .ifi_family(RtAddrFamily::Unspecified)
-        .ifi_index(i32::try_from(device.0)?)
-        .rtattrs(RtBuffer::from_iter([mask]))
-        .build()?;
-    let message = NlmsghdrBuilder::default()
-        .nl_type(Rtm::Getlink)
-        .nl_flags(NlmF::REQUEST | NlmF::ACK)
-        .nl_seq(seq)
-        .nl_payload(NlPayload::Payload(link))
-        .build()?;
-    let mut bytes = Cursor::new(Vec::new());
-    message.to_bytes(&mut bytes)?;
-    Ok(bytes.into_inner())
 }
 
 /// Reads what a link says of itself.

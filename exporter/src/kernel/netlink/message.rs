@@ -14,8 +14,12 @@ const DONE: u16 = 3;
 pub struct Message<'a> {
     /// Its type: an `RTM_*`, or the number of a generic netlink family.
     pub kind: u16,
-    /// The request that this answers.
+    /// `NLM_F_*`
+    pub flags: u16,
+    /// The request that this answers, or belongs to.
     pub seq: u32,
+    /// The port that made the request; 0 for the kernel's own doing.
+    pub port: u32,
     /// What stands behind the header.
     pub payload: &'a [u8],
 }
@@ -38,15 +42,20 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<Message<'_>, Mal
 }
 
 fn first(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
+    let half = |at: usize| {
+        let half = bytes.get(at..)?.first_chunk()?;
+        Some(u16::from_ne_bytes(*half))
+    };
     let word = |at: usize| {
         let word = bytes.get(at..)?.first_chunk()?;
         Some(u32::from_ne_bytes(*word))
     };
-    let kind = bytes.get(4..)?.first_chunk()?;
     let len = usize::try_from(word(0)?).ok()?;
     let message = Message {
-        kind: u16::from_ne_bytes(*kind),
+        kind: half(4)?,
+        flags: half(6)?,
         seq: word(8)?,
+        port: word(12)?,
         payload: bytes.get(HEADER..len)?,
     };
     Some((message, len))

@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod bond;
 pub mod ethtool;
 pub mod genl;
+pub mod links;
 pub mod message;
 pub mod netdev;
 pub mod socket;

@@ -10,10 +10,11 @@ use neli::{
     types::Buffer,
 };
 
-use super::{
-    Admin, Carrier, Content, Link, LinkMessage, Malformed, OperState, Parent, aligned, u16_at,
+use super::{Admin, Carrier, Content, Link, LinkMessage, OperState, Parent, aligned, u16_at};
+use crate::{
+    devices::IfIndex,
+    kernel::{name::Name, netlink::Malformed},
 };
-use crate::{devices::IfIndex, kernel::name::Name};
 
 /// `struct ifinfomsg` and `struct rtattr`.
 const IFINFO: usize = 16;

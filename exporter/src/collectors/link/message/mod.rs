@@ -4,36 +4,24 @@
 //! Linux 4.16. neli's parser trusts lengths, so all of them are checked before it gets to see a
 //! message.
 
-use std::{io::Cursor, sync::Arc};
+use std::sync::Arc;
 
-use neli::{
-    ToBytes,
-    consts::{
-        nl::NlmF,
-        rtnl::{Ifla, RtAddrFamily, Rtm},
+use neli::consts::{nl::NlmF, rtnl::Rtm};
+
+use crate::{
+    devices::IfIndex,
+    kernel::{
+        name::Name,
+        netlink::{
+            Malformed,
+            message::{self, Message},
+        },
     },
-    nl::{NlPayload, NlmsghdrBuilder},
-    rtnl::{IfinfomsgBuilder, RtattrBuilder},
-    types::RtBuffer,
 };
-
-use crate::{devices::IfIndex, kernel::name::Name};
 
 mod link;
 
 use link::{gone, present};
-
-/// `RTEXT_FILTER_SKIP_STATS` (`include/uapi/linux/rtnetlink.h`). Without `RTEXT_FILTER_VF` beside
-/// it, the virtual functions of a card are not listed either: with many they would not fit into a
-/// message.
-const WITHOUT_STATISTICS: u32 = 1 << 3;
-
-/// `struct nlmsghdr`.
-const MESSAGE_HEADER: usize = 16;
-
-/// `NLMSG_ERROR` and `NLMSG_DONE` (`include/uapi/linux/netlink.h`).
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
 
 /// News of one link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,77 +147,27 @@ pub enum Content {
     Other,
 }
 
-/// A message whose lengths do not fit, or that lacks what every kernel sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed netlink message: {0}")]
-pub struct Malformed(&'static str);
-
 /// The messages of a datagram. After one that is [`Malformed`] in its own length there are no more,
 /// because nobody knows where the next one begins.
 pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<Envelope, Malformed>> + '_ {
-    let mut rest = datagram;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let message = match u32_at(rest, 0).map(|len| len as usize) {
-            Some(len) if (MESSAGE_HEADER..=rest.len()).contains(&len) => &rest[..len],
-            _ => {
-                rest = &[];
-                return Some(Err(Malformed("its length")));
-            }
-        };
-        rest = rest.get(aligned(message.len())..).unwrap_or_default();
-        Some(envelope(message))
-    })
+    message::messages(datagram).map(|message| envelope(&message?))
 }
 
-/// A request for all links of the namespace.
-///
-/// # Errors
-///
-/// neli cannot build it.
-pub fn dump_request(seq: u32) -> anyhow::Result<Vec<u8>> {
-    let mask = RtattrBuilder::default()
-        .rta_type(Ifla::ExtMask)
-        .rta_payload(WITHOUT_STATISTICS)
-        .build()?;
-    let all_links = IfinfomsgBuilder::default()
-        .ifi_family(RtAddrFamily::Unspecified)
-        .rtattrs(RtBuffer::from_iter([mask]))
-        .build()?;
-    let request = NlmsghdrBuilder::default()
-        .nl_type(Rtm::Getlink)
-        .nl_flags(NlmF::REQUEST | NlmF::DUMP)
-        .nl_seq(seq)
-        .nl_payload(NlPayload::Payload(all_links))
-        .build()?;
-    let mut bytes = Cursor::new(Vec::new());
-    request.to_bytes(&mut bytes)?;
-    Ok(bytes.into_inner())
-}
-
-/// `message` has a whole header and ends where that says.
-fn envelope(message: &[u8]) -> Result<Envelope, Malformed> {
-    const SHORT: Malformed = Malformed("its header");
-    let kind = u16_at(message, 4).ok_or(SHORT)?;
-    let flags = u16_at(message, 6).ok_or(SHORT)?;
-    let payload = message.get(MESSAGE_HEADER..).ok_or(SHORT)?;
-    Ok(Envelope {
-        seq: u32_at(message, 8).ok_or(SHORT)?,
-        port: u32_at(message, 12).ok_or(SHORT)?,
-        is_part: flags & NlmF::MULTI.bits() != 0,
-        is_interrupted: flags & NlmF::DUMP_INTR.bits() != 0,
-        content: match kind {
-            ERROR => Content::End(i32_at(payload).ok_or(Malformed("an error without number"))?),
-            // Without a number in old kernels.
-            DONE => Content::End(i32_at(payload).unwrap_or(0)),
-            _ => match Rtm::from(kind) {
-                Rtm::Newlink => present(payload)?,
-                Rtm::Dellink => gone(payload)?,
-                _ => Content::Other,
-            },
+fn envelope(message: &Message<'_>) -> Result<Envelope, Malformed> {
+    let content = match message.end()? {
+        Some(error) => Content::End(error),
+        None => match Rtm::from(message.kind) {
+            Rtm::Newlink => present(message.payload)?,
+            Rtm::Dellink => gone(message.payload)?,
+            _ => Content::Other,
         },
+    };
+    Ok(Envelope {
+        seq: message.seq,
+        port: message.port,
+        is_part: message.flags & NlmF::MULTI.bits() != 0,
+        is_interrupted: message.flags & NlmF::DUMP_INTR.bits() != 0,
+        content,
     })
 }
 
@@ -241,13 +179,4 @@ fn aligned(len: usize) -> usize {
 fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     let bytes = bytes.get(offset..)?.first_chunk()?;
     Some(u16::from_ne_bytes(*bytes))
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let bytes = bytes.get(offset..)?.first_chunk()?;
-    Some(u32::from_ne_bytes(*bytes))
-}
-
-fn i32_at(bytes: &[u8]) -> Option<i32> {
-    bytes.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes))
 }

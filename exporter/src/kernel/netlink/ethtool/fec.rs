@@ -1,6 +1,7 @@
 //! FEC_GET with statistics (`net/ethtool/fec.c`, v6.18).
 
-use crate::kernel::netlink::{Malformed, attributes::Attribute, genl::content, message::Message};
+use super::each_count;
+use crate::kernel::netlink::{Malformed, attributes::Attribute, message::Message};
 
 /// `ETHTOOL_A_FEC_STATS`, `ETHTOOL_A_FEC_STAT_CORRECTED`, `_UNCORR`.
 const STATS: u16 = 5;
@@ -23,28 +24,22 @@ pub struct Fec {
 /// Lengths do not fit.
 pub fn parse(message: &Message<'_>) -> Result<Fec, Malformed> {
     let mut fec = Fec::default();
-    for attribute in content(message)? {
-        let attribute = attribute?;
-        if attribute.kind != STATS {
-            continue;
+    each_count(message, STATS, |count| {
+        match count.kind {
+            CORRECTED => fec.corrected_blocks = total(count)?,
+            UNCORRECTABLE => fec.uncorrectable_blocks = total(count)?,
+            _ => {}
         }
-        for stat in attribute.nested() {
-            let stat = stat?;
-            match stat.kind {
-                CORRECTED => fec.corrected_blocks = total(&stat)?,
-                UNCORRECTABLE => fec.uncorrectable_blocks = total(&stat)?,
-                _ => {}
-            }
-        }
-    }
+        Ok(())
+    })?;
     Ok(fec)
 }
 
 /// The first of an array of u64: the sum over the lanes, that follow (`fec_stats_recalc`). Empty
 /// where the driver does not count.
-fn total(stat: &Attribute<'_>) -> Result<Option<u64>, Malformed> {
-    if stat.payload.is_empty() {
+fn total(count: &Attribute<'_>) -> Result<Option<u64>, Malformed> {
+    if count.payload.is_empty() {
         return Ok(None);
     }
-    stat.uint().map(Some)
+    count.uint().map(Some)
 }

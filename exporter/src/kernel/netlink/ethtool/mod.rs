@@ -12,7 +12,12 @@ pub mod link_modes;
 pub mod link_state;
 pub mod pause;
 
-use super::genl::{Extent, Family, Request, attribute, nest};
+use super::{
+    Malformed,
+    attributes::Attribute,
+    genl::{Extent, Family, Request, attribute, content, nest},
+    message::Message,
+};
 use crate::devices::IfIndex;
 
 /// The family's name.
@@ -107,4 +112,21 @@ pub fn request(
         attributes,
         extent: Extent::One,
     })
+}
+
+/// Hands out the counts of an answer, which are all in one attribute.
+fn each_count(
+    message: &Message<'_>,
+    holder: u16,
+    mut take: impl FnMut(&Attribute<'_>) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    for attribute in content(message)? {
+        let attribute = attribute?;
+        if attribute.kind == holder {
+            for count in attribute.nested() {
+                take(&count?)?;
+            }
+        }
+    }
+    Ok(())
 }

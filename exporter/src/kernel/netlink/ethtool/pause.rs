@@ -1,6 +1,7 @@
 //! PAUSE_GET with statistics (`net/ethtool/pause.c`, v6.18).
 
-use crate::kernel::netlink::{Malformed, genl::content, message::Message};
+use super::each_count;
+use crate::kernel::netlink::{Malformed, message::Message};
 
 /// `ETHTOOL_A_PAUSE_STATS`, `ETHTOOL_A_PAUSE_STAT_TX_FRAMES`, `_RX_FRAMES`.
 const STATS: u16 = 5;
@@ -23,19 +24,13 @@ pub struct Pause {
 /// Lengths do not fit.
 pub fn parse(message: &Message<'_>) -> Result<Pause, Malformed> {
     let mut pause = Pause::default();
-    for attribute in content(message)? {
-        let attribute = attribute?;
-        if attribute.kind != STATS {
-            continue;
+    each_count(message, STATS, |count| {
+        match count.kind {
+            TX_FRAMES => pause.sent = Some(count.uint()?),
+            RX_FRAMES => pause.received = Some(count.uint()?),
+            _ => {}
         }
-        for stat in attribute.nested() {
-            let stat = stat?;
-            match stat.kind {
-                TX_FRAMES => pause.sent = Some(stat.uint()?),
-                RX_FRAMES => pause.received = Some(stat.uint()?),
-                _ => {}
-            }
-        }
-    }
+        Ok(())
+    })?;
     Ok(pause)
 }
