@@ -51,7 +51,8 @@ pub type DroppedWhileDown = Arc<dyn Fn(&Name) -> Option<u64> + Send + Sync>;
 
 /// What the collector `link` is to `port`.
 pub trait FollowedLinks: Send + Sync {
-    /// The links that can be ports, bonds and their members, as they are followed now.
+    /// The links that can be ports, bonds and their members, as they are followed now. Only those that get
+    /// series of their own.
     fn list(&self) -> Vec<FollowedLink>;
 
     /// Where sysfs shows a link, and not another device that is called like it.
@@ -79,8 +80,6 @@ pub struct FollowedLink {
     pub is_bond: bool,
     /// The bond that it is a member of.
     pub bond: Option<Name>,
-    /// Whether the device gets series of its own.
-    pub is_shown: bool,
 }
 
 /// Asks drivers for the collector `link`, which must not wait for them. Nothing here does.
@@ -88,7 +87,8 @@ pub trait PortWatch: Send + Sync {
     /// Links came or went, or are called otherwise.
     fn links_changed(&self);
 
-    /// The carrier of a link changed. What the driver said before is no answer any more.
+    /// The carrier of a link changed, or somebody set it up or down. What the driver said before is no
+    /// answer any more.
     fn carrier_changed(&self, link: IfIndex);
 
     /// How fast a port runs now, in Mbit/s.

@@ -14,14 +14,13 @@ use rustix::{
 
 use super::{
     dump_sync::{DumpSync, Step},
-    journal::{Journal, Line},
+    journal::{self, Journal},
     losses::Loss,
     message::LinkMessage,
     netlink::{LinkSocket, Received},
     shared::Shared,
     sysfs::Sysfs,
     table::{Change, Event, Moment},
-    transitions::Transition,
 };
 use crate::{
     collectors::PortWatch,
@@ -65,10 +64,10 @@ impl Monitor {
         loop {
             let outcome = self.turn(&mut socket, &mut dump_sync);
             match outcome {
-                Ok(Turn::Stop) => return log_all(self.journal.flush(Instant::now())),
+                Ok(Turn::Stop) => return journal::log(self.journal.flush(Instant::now())),
                 Ok(Turn::Again) => {}
                 Err(e) => {
-                    log_all(self.journal.flush(Instant::now()));
+                    journal::log(self.journal.flush(Instant::now()));
                     self.outage_begins(one_line(&e));
                     self.shared.losses.count(Loss::SocketError);
                     dump_sync.lost(Loss::SocketError, Instant::now());
@@ -210,11 +209,8 @@ impl Monitor {
         if self.shared.table().version() != version {
             self.port_watch.links_changed();
         }
-        for change in changes {
-            let carrier = [Transition::CarrierDown, Transition::CarrierUp];
-            if carrier.into_iter().any(|it| change.happened.get(it) > 0) {
-                self.port_watch.carrier_changed(change.link.index);
-            }
+        for change in changes.iter().filter(|change| change.left.is_none()) {
+            self.port_watch.carrier_changed(change.link.index);
         }
     }
 
@@ -238,15 +234,15 @@ impl Monitor {
 
     fn write_log(&mut self, news: News) {
         for change in news.changes {
-            log_all(self.journal.changed(change, Instant::now()));
+            journal::log(self.journal.changed(change, Instant::now()));
         }
         for index in news.gone {
-            log_all(self.journal.forget(index, Instant::now()));
+            journal::log(self.journal.forget(index, Instant::now()));
         }
         for index in self.shared.take_answered() {
             self.answered(index);
         }
-        log_all(self.journal.due(Instant::now()));
+        journal::log(self.journal.due(Instant::now()));
     }
 
     fn answered(&mut self, index: IfIndex) {
@@ -256,7 +252,7 @@ impl Monitor {
         if let Some(speed) = self.port_watch.speed(index).known() {
             self.shared.table().set_speed(index, speed);
         }
-        log_all(self.journal.answered(&link, Instant::now()));
+        journal::log(self.journal.answered(&link, Instant::now()));
     }
 
     /// A new socket, as soon as there can be one; none if the thread is to stop before.
@@ -302,10 +298,4 @@ enum Read {
 struct News {
     changes: Vec<Change>,
     gone: Vec<IfIndex>,
-}
-
-fn log_all(lines: Vec<Line>) {
-    for line in lines {
-        line.log();
-    }
 }

@@ -67,8 +67,36 @@ pub struct Readings {
     pub tx_timeouts: Vec<(u16, u64)>,
 }
 
+/// Where a driver counts, as far as it has shown. Some stop to tell while they reset their card; that
+/// does not make the old counters those of the new place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// It has the standard groups.
+    groups: bool,
+    /// It has queue statistics of what it received.
+    qstats: bool,
+}
+
+impl Sources {
+    /// Takes in what a reading shows.
+    pub fn learn(&mut self, readings: &Readings) {
+        let groups = readings.groups.is_some_and(|it| it.iter().next().is_some());
+        self.groups |= groups;
+        self.qstats |= readings.qstats.is_some_and(|q| !received(&q).is_empty());
+    }
+
+    /// Whether a counter comes from elsewhere since these were known.
+    pub fn differ_for(self, counter: Counter, before: Self) -> bool {
+        match counter {
+            Counter::Error(_) => self.groups != before.groups,
+            Counter::Lost(Direction::Receive, _) => self.qstats != before.qstats,
+            _ => false,
+        }
+    }
+}
+
 /// All counters of a reading.
-pub fn counters(readings: &Readings, driver: &str) -> BTreeMap<Counter, u64> {
+pub fn counters(readings: &Readings, sources: Sources, driver: &str) -> BTreeMap<Counter, u64> {
     let mut counters = BTreeMap::new();
     let mut add = |counter, count: Option<u64>| {
         if let Some(count) = count {
@@ -86,24 +114,23 @@ pub fn counters(readings: &Readings, driver: &str) -> BTreeMap<Counter, u64> {
     for &(queue, times) in &readings.tx_timeouts {
         add(Counter::TxTimeouts(queue), Some(times));
     }
-    for (error, count) in errors(readings) {
+    for (error, count) in errors(readings, sources) {
         add(Counter::Error(error), Some(count));
     }
-    for (direction, cause, count) in lost(readings, habit(driver)) {
+    for (direction, cause, count) in lost(readings, sources, habit(driver)) {
         add(Counter::Lost(direction, cause), Some(count));
     }
     counters
 }
 
-/// The standard groups if the driver counts any of them, else the old counters: never both, and none
-/// while it is not known which.
-fn errors(readings: &Readings) -> Vec<(&'static str, u64)> {
+/// The standard groups if the driver ever counted any of them, else the old counters: never both, and
+/// none while it is not known which.
+fn errors(readings: &Readings, sources: Sources) -> Vec<(&'static str, u64)> {
     let Some(groups) = readings.groups else {
         return Vec::new();
     };
-    let standard: Vec<_> = groups.iter().collect();
-    let Some(old) = readings.stats64.filter(|_| standard.is_empty()) else {
-        return standard;
+    let Some(old) = readings.stats64.filter(|_| !sources.groups) else {
+        return groups.iter().collect();
     };
     vec![
         ("aborted", old.tx_aborted),
@@ -119,13 +146,14 @@ fn errors(readings: &Readings) -> Vec<(&'static str, u64)> {
 
 /// What the hardware lost, from queue statistics if the driver has them for this direction, else from
 /// the old counters; and what the driver or the stack counts as dropped.
-fn lost(readings: &Readings, habit: Habit) -> Vec<(Direction, &'static str, u64)> {
+fn lost(
+    readings: &Readings,
+    sources: Sources,
+    habit: Habit,
+) -> Vec<(Direction, &'static str, u64)> {
     use Direction::{Receive, Transmit};
     let q = readings.qstats.unwrap_or_default();
-    let received = parts(
-        q.rx_drops,
-        [("overrun", q.rx_overruns), ("rate_limit", q.rx_rate_limits)],
-    );
+    let received = received(&q);
     let sent = parts(
         q.tx_drops,
         [("error", q.tx_errors), ("rate_limit", q.tx_rate_limits)],
@@ -149,13 +177,20 @@ fn lost(readings: &Readings, habit: Habit) -> Vec<(Direction, &'static str, u64)
         Habit::DroppedWithMissed => old.rx_dropped.saturating_sub(old.rx_missed),
         _ => old.rx_dropped,
     };
-    if received.is_empty() && readings.qstats.is_some() {
+    if !sources.qstats && readings.qstats.is_some() {
         lost.push((Receive, "missed", old.rx_missed));
         lost.extend(overrun.map(|overrun| (Receive, "overrun", overrun)));
     }
     lost.push((Receive, "driver", dropped));
     lost.push((Transmit, "driver", old.tx_dropped));
     lost
+}
+
+fn received(q: &QStats) -> Vec<(&'static str, u64)> {
+    parts(
+        q.rx_drops,
+        [("overrun", q.rx_overruns), ("rate_limit", q.rx_rate_limits)],
+    )
 }
 
 /// Closer causes, and what is left of the whole for the cause `hardware`.
@@ -179,7 +214,9 @@ mod tests {
     use super::*;
 
     fn lost_of(readings: &Readings, driver: &str) -> Vec<(&'static str, &'static str, u64)> {
-        let all = counters(readings, driver);
+        let mut sources = Sources::default();
+        sources.learn(readings);
+        let all = counters(readings, sources, driver);
         all.into_iter()
             .filter_map(|(counter, count)| match counter {
                 Counter::Lost(direction, cause) => Some((direction.label(), cause, count)),
@@ -276,7 +313,9 @@ mod tests {
                 stats64,
                 ..Readings::default()
             };
-            let all = counters(&readings, "");
+            let mut sources = Sources::default();
+            sources.learn(&readings);
+            let all = counters(&readings, sources, "");
             let errors = all.keys().filter(|key| matches!(key, Counter::Error(_)));
             (all.get(&Counter::Error("fcs")).copied(), errors.count())
         };

@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, thread};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use prometheus::proto::MetricFamily;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     privileges::{Privileged, Unprivileged},
 };
 
+mod complaints;
 pub mod counters;
 pub mod drivers;
 mod families;
@@ -83,11 +84,12 @@ impl Collector for PortCollector {
     }
 
     fn collect(&self, families: &mut Vec<MetricFamily>) -> anyhow::Result<()> {
-        families::append(&self.0.table().shown(), families);
+        families::append(&self.0.table().by_name(), families);
+        ensure!(!self.0.has_ended(), "the thread that reads ports has ended");
         Ok(())
     }
 
     fn version(&self) -> Option<u64> {
-        Some(self.0.table().version())
+        (!self.0.has_ended()).then(|| self.0.table().version())
     }
 }

@@ -136,6 +136,11 @@ impl Reader {
             Err(Errno::OPNOTSUPP) => DriverInfo::default(),
             Err(error) => return Err(AskError::Refused(error)),
         };
+        // It was asked for by its name, which another device may have by now.
+        let request = |seq| links::request(Links::One(link.index), seq);
+        if ask(&mut self.route, request, links::parse_name)? != link.name {
+            return Err(AskError::Refused(Errno::NODEV));
+        }
         Ok(Facts { driver, connector })
     }
 

@@ -128,7 +128,8 @@ impl Schedule {
         let plan = self.ports.get_mut(&port)?;
         match scope {
             Scope::State => {
-                plan.states.retain(|&at| at > now);
+                // Not of a carrier that changed meanwhile.
+                plan.states.retain(|&at| at + took > now);
                 plan.state_rests_until = now + took * (EVENT_SHARE - 1);
                 None
             }
@@ -211,6 +212,17 @@ mod tests {
     }
 
     #[test]
+    fn a_carrier_that_changes_while_the_state_is_read_is_read_again_at_once() {
+        let now = Instant::now();
+        let mut schedule = schedule(now);
+        schedule.carrier_changed(PORT, now);
+        schedule.carrier_changed(PORT, now + FAST / 2);
+        schedule.done(PORT, Scope::State, FAST, now + FAST);
+        let rest = FAST * (EVENT_SHARE - 1);
+        assert_eq!(schedule.due(now + FAST + rest), Some((PORT, Scope::State)));
+    }
+
+    #[test]
     fn a_port_that_changes_before_it_is_known_is_read_as_often() {
         let now = Instant::now();
         let mut schedule = Schedule::default();
@@ -256,7 +268,7 @@ mod tests {
         schedule.set_ports(&[PORT], &[], now);
         assert_eq!(schedule.deadline(), Some(now + pause));
         schedule.carrier_changed(PORT, now);
-        schedule.done(PORT, Scope::State, FAST, now + LAST_AFTER_EVENT);
+        schedule.done(PORT, Scope::State, FAST, now + LAST_AFTER_EVENT + FAST);
         assert_eq!(schedule.deadline(), Some(now + pause));
     }
 

@@ -31,6 +31,13 @@ impl Steady {
         }
     }
 
+    /// The driver counts from this reading on in another place, and what was served stays.
+    pub fn go_on_from(&mut self, reading: u64) {
+        self.before = self.value().saturating_sub(reading);
+        self.last = reading;
+        self.fell = false;
+    }
+
     /// What to serve.
     pub fn value(self) -> u64 {
         self.before.saturating_add(self.last)
@@ -66,6 +73,18 @@ mod tests {
     fn a_counter_of_32_bits_goes_on_when_it_wraps() {
         let max = u64::from(u32::MAX);
         assert_eq!(served(&[max, 2, 2]), [max, max, max + 2]);
+    }
+
+    #[test]
+    fn a_count_that_moves_to_another_place_goes_on_from_what_was_served() {
+        let mut steady = Steady::default();
+        steady.update(5);
+        steady.go_on_from(3);
+        assert_eq!(steady.value(), 5);
+        steady.update(4);
+        assert_eq!(steady.value(), 6);
+        steady.go_on_from(7);
+        assert_eq!(steady.value(), 7, "what it has counted more than we");
     }
 
     proptest! {

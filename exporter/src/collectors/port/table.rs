@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    counters::{Counter, Readings, counters},
+    counters::{Counter, Readings, Sources, counters},
     steady::Steady,
 };
 use crate::{
@@ -59,6 +59,7 @@ pub struct Port {
     /// How many questions it did not answer, or wrongly.
     pub failures: u64,
     counters: BTreeMap<Counter, Counted>,
+    sources: Sources,
 }
 
 /// What a driver says of its device.
@@ -93,6 +94,7 @@ impl Port {
             read_at: None,
             failures: 0,
             counters: BTreeMap::new(),
+            sources: Sources::default(),
         }
     }
 
@@ -202,10 +204,9 @@ impl Table {
         self.ports.get(&index)
     }
 
-    /// Those that are shown, sorted by name.
-    pub fn shown(&self) -> Vec<&Port> {
-        let shown = self.ports.values().filter(|port| port.link.is_shown);
-        let mut ports: Vec<_> = shown.collect();
+    /// All, sorted by name.
+    pub fn by_name(&self) -> Vec<&Port> {
+        let mut ports: Vec<_> = self.ports.values().collect();
         ports.sort_unstable_by(|a, b| a.link.name.cmp(&b.link.name));
         ports
     }
@@ -247,10 +248,16 @@ impl Port {
         for counted in self.counters.values_mut() {
             counted.is_told = false;
         }
-        for (counter, reading) in counters(readings, &self.link.driver.label()) {
+        let before = self.sources;
+        self.sources.learn(readings);
+        for (counter, reading) in counters(readings, self.sources, &self.link.driver.label()) {
             let counted = self.counters.entry(counter).or_default();
             counted.is_told = true;
-            counted.steady.update(reading);
+            if self.sources.differ_for(counter, before) {
+                counted.steady.go_on_from(reading);
+            } else {
+                counted.steady.update(reading);
+            }
         }
     }
 

@@ -39,7 +39,6 @@ fn link(index: u32, name: &str) -> FollowedLink {
         physical: true,
         is_bond: false,
         bond: None,
-        is_shown: true,
     }
 }
 
@@ -102,10 +101,6 @@ fn table() -> Table {
         member(4, "veth0"),
         member(5, "veth1"),
         FollowedLink {
-            is_shown: false,
-            ..link(6, "hidden")
-        },
-        FollowedLink {
             physical: false,
             is_bond: true,
             ..link(7, "bond0")
@@ -153,7 +148,7 @@ fn table() -> Table {
 #[test]
 fn ports_are_served_as_in_the_golden_page() {
     let mut families = Vec::new();
-    families::append(&table().shown(), &mut families);
+    families::append(&table().by_name(), &mut families);
     assert_golden("ports", families);
 }
 
@@ -198,6 +193,57 @@ fn what_cannot_be_read_is_absent_until_it_can_and_then_goes_on() {
             ..Groups::default()
         });
         table.update(IfIndex(2), |port| port.count(&anew, read_at(2000)));
+        assert_eq!(fcs(&table), Some(served));
+    }
+}
+
+#[test]
+fn a_driver_that_stops_to_tell_while_it_resets_counts_nothing_twice() {
+    let mut table = table();
+    let read = |groups| Readings {
+        groups: Some(groups),
+        ..readings()
+    };
+    let told = |fcs| Groups {
+        fcs: Some(fcs),
+        ..Groups::default()
+    };
+    // Not the old counters, which are others.
+    let silent = Groups::default();
+    for (groups, served) in [
+        (silent, None),
+        (silent, None),
+        (told(12), Some(12)),
+        (told(13), Some(13)),
+    ] {
+        let readings = read(groups);
+        table.update(IfIndex(2), |port| port.count(&readings, read_at(2000)));
+        assert_eq!(fcs(&table), served);
+    }
+}
+
+#[test]
+fn a_driver_that_tells_more_when_it_is_set_up_goes_on_from_the_old_counters() {
+    let mut table = Table::default();
+    table.set_links(vec![link(2, "eth0")]);
+    let read = |crc, groups| Readings {
+        stats64: Some(Stats64 {
+            rx_crc: crc,
+            ..Stats64::default()
+        }),
+        groups: Some(groups),
+        ..Readings::default()
+    };
+    let told = |fcs| Groups {
+        fcs: Some(fcs),
+        ..Groups::default()
+    };
+    for (readings, served) in [
+        (read(9, Groups::default()), 9),
+        (read(9, told(2)), 9),
+        (read(9, told(3)), 10),
+    ] {
+        table.update(IfIndex(2), |port| port.count(&readings, read_at(2000)));
         assert_eq!(fcs(&table), Some(served));
     }
 }

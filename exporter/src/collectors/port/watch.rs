@@ -1,14 +1,17 @@
 //! The thread that reads the ports, and what it shares with scrapes and with the collector `link`.
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use rustix::io::Errno;
 
 use super::{
+    complaints::Complaints,
     counters::Readings,
     reader::{Reader, Reply},
     schedule::{Schedule, Scope},
@@ -35,6 +38,7 @@ pub(super) struct Shared {
     plan: Mutex<Plan>,
     /// Something about the plan is new.
     news: Condvar,
+    ended: AtomicBool,
 }
 
 /// What the thread is to do.
@@ -56,6 +60,11 @@ impl Shared {
 
     fn update(&self, port: IfIndex, change: impl FnOnce(&mut Port)) -> bool {
         self.table().update(port, change)
+    }
+
+    /// Whether the thread is no more, and what it has read is old.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// Has the thread end, as soon as the driver that it waits for lets it.
@@ -95,8 +104,14 @@ pub(super) struct Watch {
     links: Arc<dyn FollowedLinks>,
     /// How long the questions of the reading that goes on took so far.
     spent: Duration,
-    /// Ports whose failure the log was told of; until they work again.
-    failing: HashSet<IfIndex>,
+    complaints: Complaints,
+}
+
+impl Drop for Watch {
+    /// Also when the thread panics.
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What to do next.
@@ -116,7 +131,7 @@ impl Watch {
             reader,
             links,
             spent: Duration::ZERO,
-            failing: HashSet::new(),
+            complaints: Complaints::default(),
         }
     }
 
@@ -156,12 +171,11 @@ impl Watch {
 
     fn list(&mut self) {
         let links = self.links.list();
-        self.failing
-            .retain(|port| links.iter().any(|link| link.index == *port));
         let mut table = self.shared.table();
         let new = table.set_links(links);
         let ports = table.indexes();
         drop(table);
+        self.complaints.set_ports(&ports);
         let mut plan = self.shared.plan();
         plan.schedule.set_ports(&ports, &new, Instant::now());
     }
@@ -258,7 +272,7 @@ impl Watch {
         self.update(index, |port| port.count(&readings, now));
         self.read_urgent_states();
         self.read_facts(port, now)?;
-        if self.failures(index) == failures && self.failing.remove(&index) {
+        if self.failures(index) == failures && self.complaints.works(index) {
             log::info!(
                 "{}: it can be read again (driver {})",
                 link.name,
@@ -317,8 +331,11 @@ impl Watch {
         };
         self.update(link.index, |port| port.failures += 1);
         let is_away = matches!(error, AskError::Refused(Errno::NODEV));
-        // It has mostly just gone, and the collector `link` says so.
-        if !is_away && self.failing.insert(link.index) {
+        let warn = match is_away {
+            true => self.complaints.is_away(link.index, began),
+            false => self.complaints.failed(link.index, began),
+        };
+        if warn {
             log::warn!(
                 "{}: cannot read its {what}, so what that tells is absent: {error} (driver {})",
                 link.name,

@@ -6,11 +6,9 @@
 use super::{
     Malformed,
     attributes::{Attribute, attributes},
+    links::HEADER,
     message::Message,
 };
-/// `struct ifinfomsg`.
-const HEADER: usize = 16;
-
 /// `IFLA_LINKINFO`, and in it `IFLA_INFO_KIND`, `_DATA`, `_SLAVE_KIND` and `_SLAVE_DATA`.
 const LINKINFO: u16 = 18;
 const KIND: u16 = 1;

@@ -13,7 +13,14 @@ use neli::{
     types::RtBuffer,
 };
 
-use crate::devices::IfIndex;
+use super::{Malformed, attributes::attributes, message::Message};
+use crate::{devices::IfIndex, kernel::name::Name};
+
+/// `struct ifinfomsg`.
+pub(super) const HEADER: usize = 16;
+
+/// `IFLA_IFNAME`
+const IFNAME: u16 = 3;
 
 /// `RTEXT_FILTER_SKIP_STATS` (`include/uapi/linux/rtnetlink.h`). Without `RTEXT_FILTER_VF` beside
 /// it, the virtual functions of a card are not listed either: with many they would not fit into a
@@ -57,4 +64,20 @@ pub fn request(links: Links, seq: u32) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     message.to_bytes(&mut bytes)?;
     Ok(bytes.into_inner())
+}
+
+/// What a link is called.
+///
+/// # Errors
+///
+/// Lengths do not fit.
+pub fn parse_name(message: &Message<'_>) -> Result<Name, Malformed> {
+    let link = message.payload.get(HEADER..);
+    for attribute in attributes(link.ok_or(Malformed("a short link"))?) {
+        let attribute = attribute?;
+        if attribute.kind == IFNAME {
+            return Ok(Name::until_nul(attribute.payload));
+        }
+    }
+    Err(Malformed("a link without name"))
 }

@@ -23,13 +23,6 @@ pub struct Line {
     pub text: String,
 }
 
-impl Line {
-    /// Writes it.
-    pub fn log(&self) {
-        log::log!(self.level, "{}", self.text);
-    }
-}
-
 pub(super) fn level(transition: Transition, physical: bool) -> Level {
     match (physical, transition) {
         (false, _) => Level::Debug,

@@ -55,6 +55,13 @@ pub struct Journal {
     virtual_: Throttle,
 }
 
+/// Writes lines.
+pub fn log(lines: Vec<Line>) {
+    for Line { level, text } in lines {
+        log::log!(level, "{text}");
+    }
+}
+
 struct Waiting {
     change: Change,
     until: Instant,

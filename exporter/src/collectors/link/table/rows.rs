@@ -77,7 +77,7 @@ impl Table {
     }
 
     /// The links that can be ports, those with a bus device and those that rtnetlink has no kind for;
-    /// and bonds with their members.
+    /// and bonds with their members. Only those that are shown.
     pub fn port_candidates(&self) -> Vec<FollowedLink> {
         let link_of = |index| self.devices.get(&index).map(|device| &device.link);
         let is_bond = |link: &Link| link.kind == *"bond";
@@ -85,8 +85,8 @@ impl Table {
             let master = link_of(link.master?)?;
             is_bond(master).then(|| master.name.clone())
         };
-        let candidates = self.names.values().filter_map(|index| {
-            let device = self.devices.get(index)?;
+        let devices = self.names.values().filter_map(|i| self.devices.get(i));
+        let candidates = devices.filter(|device| device.shown).filter_map(|device| {
             let link = &device.link;
             let (facts, bond) = (device.facts.as_ref(), bond(link));
             let physical = is_physical(link, facts);
@@ -100,7 +100,6 @@ impl Table {
                 physical,
                 is_bond,
                 bond,
-                is_shown: device.shown,
             })
         });
         candidates.collect()
