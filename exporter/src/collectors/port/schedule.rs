@@ -54,8 +54,10 @@ struct Plan {
     states: Vec<Instant>,
     /// Before that no state is read.
     state_rests_until: Instant,
-    /// Whether the log was told that its driver is slow.
+    /// Whether its last whole reading took so long that it is read less often.
     is_slow: bool,
+    /// Whether the log was told so.
+    is_told: bool,
 }
 
 impl Schedule {
@@ -73,6 +75,7 @@ impl Schedule {
                 states: Vec::new(),
                 state_rests_until: now,
                 is_slow: false,
+                is_told: false,
             });
         }
         for (port, at) in std::mem::take(&mut self.early) {
@@ -137,8 +140,9 @@ impl Schedule {
                 self.rests_until = Some(now + took.min(LONGEST_REST));
                 let pause = INTERVAL.max(took * (SHARE - 1));
                 plan.all = now + pause;
-                let is_news = pause > INTERVAL && !plan.is_slow;
-                plan.is_slow |= is_news;
+                plan.is_slow = pause > INTERVAL;
+                let is_news = plan.is_slow && !plan.is_told;
+                plan.is_told |= plan.is_slow;
                 is_news.then_some(pause)
             }
         }
@@ -264,6 +268,7 @@ mod tests {
         let mut schedule = schedule(now);
         let (took, pause) = (Duration::from_secs(2), Duration::from_secs(38));
         assert_eq!(schedule.done(PORT, Scope::All, took, now), Some(pause));
+        assert_eq!(schedule.done(PORT, Scope::All, FAST, now), None);
         assert_eq!(schedule.done(PORT, Scope::All, took, now), None);
         schedule.set_ports(&[PORT], &[], now);
         assert_eq!(schedule.deadline(), Some(now + pause));

@@ -198,7 +198,7 @@ impl Watch {
         drop(plan);
         if let Some(pause) = slowed {
             log::warn!(
-                "{}: its driver takes {:.1} s to be read, so it is read every {:.0} s (driver {})",
+                "{}: takes {:.1} s to be read, so it is read every {:.0} s (driver {})",
                 port.link.name,
                 spent.as_secs_f64(),
                 (pause + spent).as_secs_f64(),
