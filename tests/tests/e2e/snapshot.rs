@@ -133,3 +133,30 @@ fn a_snapshot_names_links_without_carrier_and_ends_with_a_status_for_scripts() {
     assert_eq!(complaint.lines().count(), 1, "{complaint}");
     assert!(complaint.contains("run as root, or setcap"), "{complaint}");
 }
+
+/// What the README tells newcomers to run: the incident, and a snapshot that says what it was.
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn the_demo_shows_the_link_and_what_died_of_it() {
+    let _room = Room::enter();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/demo.sh");
+    let output = Command::new(script).arg(binary()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}\n{errors}");
+    let report = text
+        .split("This is what the exporter says:")
+        .nth(1)
+        .unwrap();
+    let link = report
+        .lines()
+        .find(|line| line.contains("eth0: no carrier for"));
+    assert!(link.unwrap().contains("lost carrier once"), "{text}");
+    for state in ["ESTABLISHED", "SYN_SENT"] {
+        let died = |line: &str| {
+            let mut words = line.split_whitespace();
+            words.any(|word| word == state) && line.contains("the link was down")
+        };
+        assert!(report.lines().any(died), "{state}: {text}");
+    }
+}
