@@ -20,7 +20,7 @@ import sys, yaml
 rules, objects = (yaml.safe_load(open(path, encoding="utf-8")) for path in sys.argv[1:])
 assert objects["kind"] == "PrometheusRule" and objects["spec"] == rules, "the PrometheusRule holds other rules"
 PYTHON
-    edit
+    render
     merge
     for suite in "${suites[@]}"; do
         fetch "$suite"
@@ -28,14 +28,16 @@ PYTHON
     done
 }
 
-# The edits that the head of the rules describes, with the commands that stand there.
-edit() {
-    local commands
-    mkdir -p "$unpacked/edited/tests"
-    mapfile -t commands < <(grep -o "sed '[^']*'" "$rules" | sed "s/^sed '//; s/'\$//")
-    [ ${#commands[@]} -eq 2 ]
-    sed "${commands[@]/#/--expression=}" --expression='s/# \(unless netdrop_link_info\)/\1/' "$rules" >"$unpacked/edited/netdrop.rules.yml"
-    cp alerts/tests/edited.yml "$unpacked/edited/tests/"
+# The mixin must be the rules; with other settings it must give what its test says.
+render() {
+    local venv=$unpacked/venv
+    if [ ! -x "$venv/bin/python" ]; then
+        python3 -m venv --system-site-packages "$venv"
+    fi
+    "$venv/bin/pip" install --quiet --disable-pip-version-check gojsonnet==0.22.0
+    mkdir -p "$unpacked/mixin"
+    "$venv/bin/python" tests/mixin.py "$unpacked/mixin"
+    cp alerts/tests/mixin.yml "$unpacked/mixin/"
 }
 
 # What the head of the routes says to do where Alertmanager already works: the pieces go into this configuration.
@@ -78,13 +80,16 @@ check() {
     local suite=$1 severity
     echo "--- $suite: $(run "$suite" promtool --version 2>&1 | head -n 1)"
     run "$suite" promtool check rules "$rules"
-    run "$suite" promtool test rules alerts/tests/*.test.yml "$unpacked/edited/tests/edited.yml"
+    run "$suite" promtool test rules alerts/tests/*.test.yml "$unpacked/mixin/mixin.yml"
     echo "--- $suite: $(run "$suite" amtool --version 2>&1 | head -n 1)"
     run "$suite" amtool check-config "$routes" "$unpacked/merged.yml"
     for severity in page ticket info; do
-        routes_to "$suite" "$routes" "$severity" job=netdrop severity="$severity"
-        routes_to "$suite" "$unpacked/merged.yml" "$severity" job=netdrop-exporter severity="$severity"
+        routes_to "$suite" "$routes" "$severity" product=netdrop severity="$severity"
+        routes_to "$suite" "$unpacked/merged.yml" "$severity" product=netdrop severity="$severity"
     done
+    # What the mixin calls them.
+    routes_to "$suite" "$routes" page product=netdrop severity=critical
+    routes_to "$suite" "$routes" ticket product=netdrop severity=warning
     routes_to "$suite" "$unpacked/merged.yml" night job=node severity=page
     routes_to "$suite" "$unpacked/merged.yml" team job=node severity=ticket
 }

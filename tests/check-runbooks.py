@@ -31,7 +31,7 @@ PROGRAMS = set(
 # They must succeed when they are run here. The rest may find nothing to show, but must understand what it is asked.
 SUCCEED = set("cat ip ls nstat ss sysctl tc".split())
 # What changes something, does not end, or needs hardware or a server.
-NOT_HERE = re.compile(r"ethtool (-[sGLrK]|--show-eee$|-g$)|ip link set|ip monitor|^(tcpdump|curl|top|mpstat)\b|/bonding/")
+NOT_HERE = re.compile(r"ethtool (-[sGLrK]|--show-eee$|-g$)|ip link set|ip monitor|^(tcpdump|curl|top|mpstat)\b|/bonding/| master ")
 REFUSED = re.compile(r"unrecogni[sz]ed|invalid option|unknown|syntax error|^usage:|bad command", re.I | re.M)
 EXPORTERS_JOURNAL = re.compile(r"journalctl .*-u netdrop-exporter .*-g (\S.*)")
 # As the crate `log` calls them.
@@ -40,9 +40,9 @@ OTHERS = {
     # ethtool, and the statistics that drivers give it
     "Link detected: no", "rx_crc", "symbol", "fec_uncorrectable", "crc", "fec",
     # /proc/net/bonding
-    "MII Polling Interval",
+    "MII Polling Interval", "miimon",
     # qdiscs, ss, nftables, conntrack, Prometheus' jobs, loopback
-    "dropped", "r", "log", "nf_conntrack", "netdrop", "lo",
+    "dropped", "r", "log", "nf_conntrack", "netdrop", "lo", "rack",
 }
 
 
@@ -84,10 +84,11 @@ def ours(strings):
     for path in glob.glob(os.path.join(ROOT, "exporter", "tests", "golden", "*.prom")):
         page = read(path)
         names |= set(re.findall(r"^(\w+)", page, re.M)) | set(re.findall(r"[{,](\w+)=", page))
+    names |= set(re.findall(r"  # (\w+)$", read("alerts/netdrop.rules.yml"), re.M))
     for group in yaml.safe_load(read("alerts/netdrop.rules.yml"))["groups"]:
         for rule in group["rules"]:
-            names |= {rule.get("record"), rule.get("alert"), rule.get("labels", {}).get("name")}
-            names |= set(re.findall(r'"(\w+)"', rule["expr"]))
+            names |= {rule.get("record"), rule.get("alert"), "problem"}
+            names |= set(re.findall(r'"([\w|]+)"', rule["expr"])) | set(re.findall(r"\w+", rule["expr"]))
     return names
 
 

@@ -47,7 +47,7 @@ packages=(
     rust-web-clippy                           # lints for the BPF target, with the compiler that builds it
     iproute2 nftables ethtool procps libcap2-bin  # what the end-to-end tests set up links and drops with
     python3 python3-prometheus-client         # reads the metrics back
-    python3-yaml                              # reads the alert rules
+    python3-yaml python3-venv                 # reads the alert rules; renders them with jsonnet
     strace                                    # makes system calls of the exporter fail
     bpftrace                                  # what the benchmark compares with
     chromium fonts-inter                      # draws the dashboards

@@ -42,7 +42,7 @@ pub(crate) fn assert_quiet_for_hours(
         writeln!(test, "  - {{series: {name}, values: '{values}'}}").unwrap();
     }
     let hours = SECONDS * TIMES;
-    let seen = "count(last_over_time(netdrop:link:watched[10m])) > bool 0";
+    let seen = "count(last_over_time(instance_device:netdrop_link_info:watched[10m])) > bool 0";
     write!(
         test,
         "  promql_expr_test:\n  - {{expr: 'count_over_time(ALERTS{{severity!=\"info\"}}[{hours}s])', eval_time: {hours}s, exp_samples: []}}\n  - {{expr: '{seen}', eval_time: {hours}s, exp_samples: [{{labels: '{{}}', value: 1}}]}}\n"
