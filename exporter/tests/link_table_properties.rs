@@ -130,6 +130,7 @@ impl Kernel {
                     master: None,
                     address: [2, 0, 0, 0, 0, 1].into(),
                     parent: Parent::None,
+                    is_representor: false,
                 };
                 self.links.insert(index, (link, PerTransition::default()));
                 self.tell(index)

@@ -103,7 +103,8 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// What all collectors may use.
     pub fn common(&self) -> Common {
-        Common::new(&self.procfs, &self.sysfs, self.device_filter())
+        let filter = DeviceFilter::new(self.device_include.as_ref(), self.device_exclude.as_ref());
+        Common::new(&self.procfs, &self.sysfs, filter)
     }
 
     /// Where to listen.
@@ -125,15 +126,6 @@ impl ServeArgs {
         let config = self.web_config.iter();
         paths.extend(config.flat_map(|file| web::directories(file)));
         paths
-    }
-
-    /// Which devices are to be shown.
-    fn device_filter(&self) -> DeviceFilter {
-        match (&self.device_include, &self.device_exclude) {
-            (Some(include), _) => DeviceFilter::Include(include.clone()),
-            (None, Some(exclude)) => DeviceFilter::Exclude(exclude.clone()),
-            (None, None) => DeviceFilter::All,
-        }
     }
 }
 

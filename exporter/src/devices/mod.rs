@@ -142,6 +142,15 @@ pub enum DeviceFilter {
 }
 
 impl DeviceFilter {
+    /// That of a pair of flags, of which at most one is set.
+    pub fn new(include: Option<&DevicePattern>, exclude: Option<&DevicePattern>) -> Self {
+        match (include, exclude) {
+            (Some(include), _) => Self::Include(include.clone()),
+            (None, Some(exclude)) => Self::Exclude(exclude.clone()),
+            (None, None) => Self::All,
+        }
+    }
+
     /// Whether the device is shown under its own name.
     pub fn shows(&self, device: &Name) -> bool {
         match self {

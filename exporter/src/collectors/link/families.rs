@@ -21,7 +21,14 @@ use crate::{
 
 /// Appends what all links are now.
 pub(super) fn append_states(rows: &[Row], families: &mut Vec<MetricFamily>) {
-    families.extend([info(rows), admin_up(rows), carrier(rows), operstate(rows)]);
+    families.extend([
+        info(rows),
+        admin_up(rows),
+        carrier(rows),
+        carrier_lost(rows),
+        redundant(rows),
+        operstate(rows),
+    ]);
 }
 
 /// Appends what has happened to all links so far, and to those that were removed lately.
@@ -29,6 +36,7 @@ pub(super) fn append_counts(rows: &[Row], removed: &[Removed], families: &mut Ve
     families.extend([
         carrier_ups(rows),
         carrier_downs(rows),
+        carrier_losses(rows),
         transitions(rows, removed),
         last_transition(rows, removed),
     ]);
@@ -72,6 +80,7 @@ fn info(rows: &[Row]) -> MetricFamily {
             };
             let driver = facts.map(|facts| &facts.driver);
             let labels = [
+                ("bond", &*label(row.bond.as_ref())),
                 ("bus_address", &*label(bus_address(&row.link, facts))),
                 ("device", &*row.link.name.label()),
                 ("driver", &*label(driver)),
@@ -79,6 +88,8 @@ fn info(rows: &[Row]) -> MetricFamily {
                 ("lower", &*label(row.lower.as_ref())),
                 ("master", &*label(row.master.as_ref())),
                 ("physical", if physical { "true" } else { "false" }),
+                ("port", &*label(row.port.as_ref())),
+                ("watch", row.watch.label()),
             ];
             sample(&labels, 1.0)
         }),
@@ -98,6 +109,33 @@ fn carrier(rows: &[Row]) -> MetricFamily {
         "netdrop_link_carrier",
         "Whether the link has carrier.",
         per_device(rows, |row| flag(row.link.carrier == Carrier::On)),
+    )
+}
+
+fn carrier_lost(rows: &[Row]) -> MetricFamily {
+    gauge(
+        "netdrop_link_carrier_lost",
+        "Whether the link is administratively up and has no carrier, but had one since it appeared.",
+        per_device(rows, |row| flag(row.carrier_lost)),
+    )
+}
+
+fn redundant(rows: &[Row]) -> MetricFamily {
+    gauge(
+        "netdrop_link_redundant",
+        "Whether another member of the same bond, team or Open vSwitch datapath has carrier; for links with watch other than none.",
+        rows.iter().filter_map(|row| {
+            let device = row.link.name.label();
+            Some(sample(&[("device", &*device)], flag(row.redundant?)))
+        }),
+    )
+}
+
+fn carrier_losses(rows: &[Row]) -> MetricFamily {
+    counter(
+        "netdrop_link_carrier_losses_total",
+        "Times the link lost carrier while it was administratively up. What it loses while it settles (--collector.link.settle) counts once, and only if carrier is still missing at the end.",
+        per_device(rows, |row| row.carrier_losses as f64),
     )
 }
 
@@ -197,6 +235,7 @@ mod tests {
             sysfs::{Facts, Role},
             testing::link,
             transitions::PerTransition,
+            watch::Watch,
         },
         metrics::testing::assert_golden,
     };
@@ -207,6 +246,12 @@ mod tests {
             facts: None,
             lower: None,
             master: None,
+            port: None,
+            bond: None,
+            watch: Watch::None,
+            redundant: None,
+            carrier_lost: false,
+            carrier_losses: 0,
             transitions: PerTransition::default(),
             last: PerTransition::default(),
         }
@@ -227,6 +272,12 @@ mod tests {
             role: Role::Port,
         });
         port.master = Some("bond0".into());
+        port.port = port.master.clone();
+        port.bond = port.master.clone();
+        port.watch = Watch::Ticket;
+        port.redundant = Some(true);
+        port.carrier_lost = true;
+        port.carrier_losses = 1;
         *port.transitions.get_mut(Transition::CarrierDown) = 1;
         *port.last.get_mut(Transition::CarrierDown) =
             Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));

@@ -18,13 +18,14 @@ use rustix::{
 };
 
 use crate::{
-    collectors::{Common, NoFlags, Open, Opened},
+    collectors::{Common, Open, Opened},
     metrics::{AlreadyLogged, Collector},
     privileges::{Privileged, Unprivileged},
 };
 
 pub mod dump_sync;
 mod families;
+mod flags;
 mod followed;
 pub mod journal;
 pub mod losses;
@@ -38,7 +39,9 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod transitions;
+pub mod watch;
 
+pub use flags::Flags;
 use followed::Followed;
 use journal::Journal;
 use monitor::Monitor;
@@ -57,13 +60,14 @@ const FIRST_DUMP: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// The kernel has no rtnetlink, or a sandbox forbids it.
-pub fn open(_: NoFlags, _: &Common, _: &Privileged) -> Open {
+pub fn open(flags: Flags, _: &Common, _: &Privileged) -> Open {
     let socket = LinkSocket::open().context("cannot follow links")?;
-    Ok(Box::new(OpenedLinks { socket }))
+    Ok(Box::new(OpenedLinks { socket, flags }))
 }
 
 struct OpenedLinks {
     socket: LinkSocket,
+    flags: Flags,
 }
 
 impl Opened for OpenedLinks {
@@ -72,7 +76,8 @@ impl Opened for OpenedLinks {
         common: &Common,
         _: &Unprivileged,
     ) -> anyhow::Result<Box<dyn Collector>> {
-        let collector = LinkCollector::start(self.socket, common).context("cannot follow links")?;
+        let collector = LinkCollector::start(self.socket, &self.flags, common)
+            .context("cannot follow links")?;
         Ok(Box::new(collector))
     }
 }
@@ -85,10 +90,12 @@ pub struct LinkCollector {
 
 impl LinkCollector {
     /// Fails if the socket is of no use, or no thread can be had.
-    fn start(socket: LinkSocket, common: &Common) -> anyhow::Result<Self> {
+    fn start(socket: LinkSocket, flags: &Flags, common: &Common) -> anyhow::Result<Self> {
         let port = socket.port()?;
         let stop = new_eventfd()?;
-        let table = Table::new(common.filter.clone());
+        let table = Table::new(common.filter.clone())
+            .paging(flags.pages())
+            .settling(flags.settle);
         let shared = Arc::new(Shared::new(table, new_eventfd()?));
         let followed = Followed {
             shared: Arc::clone(&shared),

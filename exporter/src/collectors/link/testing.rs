@@ -23,6 +23,7 @@ pub(crate) fn link(index: u32, name: &str) -> Link {
         master: None,
         address: [2, 0, 0, 0, 0, 1].into(),
         parent: Parent::Unknown,
+        is_representor: false,
     }
 }
 

@@ -12,6 +12,7 @@ use neli::{
 
 use super::{Admin, Carrier, Content, Link, LinkMessage, OperState, Parent, aligned, u16_at};
 use crate::{
+    collectors::link::watch::is_representor,
     devices::IfIndex,
     kernel::{name::Name, netlink::Malformed},
 };
@@ -51,6 +52,7 @@ pub(super) fn present(payload: &[u8]) -> Result<Content, Malformed> {
         master: None,
         address: Arc::default(),
         parent: parent(&info),
+        is_representor: false,
     };
     let (mut ups, mut downs, mut lower_is_elsewhere) = (None, None, false);
     for attribute in info.rtattrs().iter() {
@@ -64,6 +66,7 @@ pub(super) fn present(payload: &[u8]) -> Result<Content, Malformed> {
             Ifla::Link => link.lower = other_index(number(attribute)?),
             Ifla::LinkNetnsid => lower_is_elsewhere = true,
             Ifla::Master => link.master = other_index(number(attribute)?),
+            Ifla::PhysPortName => link.is_representor = is_representor(&name(attribute)),
             Ifla::Linkinfo => link.kind = kind(attribute)?,
             _ => {}
         }

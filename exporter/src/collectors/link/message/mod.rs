@@ -64,6 +64,8 @@ pub struct Link {
     pub address: Arc<[u8]>,
     /// Its bus device.
     pub parent: Parent,
+    /// Whether it stands for a function of its card (IFLA_PHYS_PORT_NAME is such as `pf0vf3`).
+    pub is_representor: bool,
 }
 
 /// The bus device of a link (`dev->dev.parent`), which makes it a port of this machine.

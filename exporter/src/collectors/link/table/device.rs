@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Change, Departure, Moment};
+use super::{Change, Departure, Moment, carrier::CarrierHistory, topology::FormerMaster};
 use crate::collectors::link::{
     message::{Admin, Link},
     sysfs::{Facts, is_physical},
     transitions::{PerTransition, Transition, between, works},
+    watch::is_aggregate,
 };
 
 #[derive(Debug)]
@@ -21,18 +22,32 @@ pub(super) struct Device {
     pub(super) last: PerTransition<Option<SystemTime>>,
     /// Since when it cannot carry packets, if it ever could.
     down_since: Option<Instant>,
+    pub(super) carrier: CarrierHistory,
+    /// Whether it ever said that it stands for a function of its card.
+    pub(super) representor: bool,
+    pub(super) former_master: Option<FormerMaster>,
 }
 
 /// Whether a link is one that traffic of the whole machine may depend on: a port, or what several of
 /// them are joined to. Others are made and removed all the time.
 pub(super) fn is_port(link: &Link, facts: Option<&Facts>) -> bool {
-    is_physical(link, facts) || link.kind == "bond" || link.kind == "team"
+    is_physical(link, facts) || is_aggregate(link)
 }
 
 impl Device {
-    pub(super) fn new(serial: u64, link: Link, facts: Option<Facts>, shown: bool) -> Self {
+    pub(super) fn new(
+        serial: u64,
+        link: Link,
+        facts: Option<Facts>,
+        shown: bool,
+        now: Instant,
+        settle: Duration,
+    ) -> Self {
         Self {
             serial,
+            carrier: CarrierHistory::new(&link, now, settle),
+            representor: link.is_representor,
+            former_master: None,
             link,
             facts,
             speed: None,
@@ -54,8 +69,16 @@ impl Device {
 
     /// Takes the next state of the same device, and says what happened if that is to be told. An
     /// admin down that is `undecided` is not counted.
-    pub(super) fn change(&mut self, link: Link, undecided: bool, now: Moment) -> Option<Change> {
+    pub(super) fn change(
+        &mut self,
+        link: Link,
+        undecided: bool,
+        now: Moment,
+        settle: Duration,
+    ) -> Option<Change> {
         let mut happened = between(&self.link, &link);
+        self.carrier.change(&link, happened, now.monotonic, settle);
+        self.representor |= link.is_representor;
         if undecided {
             *happened.get_mut(Transition::AdminDown) = 0;
         }
@@ -87,6 +110,24 @@ impl Device {
             left,
             outage: None,
         }
+    }
+
+    /// When [`Device::decide`] has something to do.
+    pub(super) fn deadline(&self, settle: Duration) -> Option<Instant> {
+        let former = self.former_master.as_ref();
+        let alone = former.and_then(|former| former.deadline(settle));
+        [self.carrier.deadline(), alone].into_iter().flatten().min()
+    }
+
+    /// Decides what could not be decided at once, and returns whether that changed something.
+    pub(super) fn decide(&mut self, now: Instant, settle: Duration) -> bool {
+        let former = self.former_master.as_ref();
+        let alone = former.and_then(|former| former.deadline(settle));
+        let is_alone = alone.is_some_and(|at| now >= at);
+        if is_alone {
+            self.former_master = None;
+        }
+        self.carrier.decide(now) || is_alone
     }
 
     fn note_outage(&mut self, worked: bool, now: Instant) -> Option<Duration> {

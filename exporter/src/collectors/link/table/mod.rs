@@ -12,7 +12,7 @@
 //! only from what follows; so it is an admin down if nothing follows for [`REMOVAL_WAIT`].
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -26,9 +26,12 @@ use crate::{
     kernel::name::Name,
 };
 
+mod carrier;
 mod device;
+mod pending;
 mod removals;
 mod rows;
+mod topology;
 
 use device::Device;
 use removals::Removals;
@@ -92,6 +95,10 @@ pub enum Departure {
 #[derive(Debug)]
 pub struct Table {
     filter: DeviceFilter,
+    /// Which links may page.
+    pages: DeviceFilter,
+    /// How long a link settles.
+    settle: Duration,
     devices: HashMap<IfIndex, Device>,
     /// Who has the name now. A device whose name another one took has none until it is heard of
     /// again: its message was lost.
@@ -100,6 +107,9 @@ pub struct Table {
     dump: Option<HashSet<IfIndex>>,
     /// Devices that the kernel has closed, and when: to be removed, or for another reason.
     closed: BTreeMap<IfIndex, Moment>,
+    /// Devices of which something is decided later: whether a loss counts, or whether one that has
+    /// left its bond stands alone.
+    pending: BTreeSet<IfIndex>,
     removals: Removals,
     version: u64,
 }
@@ -109,13 +119,28 @@ impl Table {
     pub fn new(filter: DeviceFilter) -> Self {
         Self {
             filter,
+            pages: DeviceFilter::All,
+            settle: Duration::ZERO,
             devices: HashMap::new(),
             names: BTreeMap::new(),
             dump: None,
             closed: BTreeMap::new(),
+            pending: BTreeSet::new(),
             removals: Removals::default(),
             version: 0,
         }
+    }
+
+    /// The same, where only these links may page.
+    #[must_use]
+    pub fn paging(self, pages: DeviceFilter) -> Self {
+        Self { pages, ..self }
+    }
+
+    /// The same, where links settle for so long after they appeared or were set up.
+    #[must_use]
+    pub fn settling(self, settle: Duration) -> Self {
+        Self { settle, ..self }
     }
 
     /// Grows with every change of [`Table::rows`] and [`Table::removed`], and at times without one.
@@ -144,11 +169,13 @@ impl Table {
     /// When [`Table::expire`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         let closed = self.closed.values().map(|at| at.monotonic + REMOVAL_WAIT);
-        closed.chain(self.removals.deadline()).min()
+        let pending = self.pending.iter().filter_map(|i| self.devices.get(i));
+        let pending = pending.filter_map(|device| device.deadline(self.settle));
+        closed.chain(self.removals.deadline()).chain(pending).min()
     }
 
-    /// Decides on devices that were closed and not removed, and forgets old removals. Not to be
-    /// called while messages are missing: that of a removal may be one of them.
+    /// Decides on devices that were closed and not removed, or have settled, and forgets old removals.
+    /// Not to be called while messages are missing: that of a removal may be one of them.
     pub fn expire(&mut self, now: Instant) -> Vec<Event> {
         let is_due = |at: &Moment| now.saturating_duration_since(at.monotonic) >= REMOVAL_WAIT;
         let due = self.closed.iter().filter(|(_, at)| is_due(at));
@@ -156,8 +183,9 @@ impl Table {
         if self.removals.expire(now) {
             self.version += 1;
         }
-        let settled = due.into_iter().filter_map(|index| self.settle(index));
-        settled.collect()
+        self.decide_pending(now);
+        let stayed = due.into_iter().filter_map(|index| self.has_stayed(index));
+        stayed.collect()
     }
 
     /// A dump begins: each device is heard of from here on, or has gone.
@@ -218,11 +246,14 @@ impl Table {
         }
         if link.admin == Admin::Up {
             // Whatever closed it did not remove it.
-            events.extend(self.settle(index));
+            events.extend(self.has_stayed(index));
         }
         let known = self.devices.get(&index).map(|device| &device.link);
         if known != Some(&link) || facts.is_some() {
             self.version += 1;
+        }
+        if known.is_some_and(|known| known.master != link.master) {
+            self.remember_master(index);
         }
         let name = link.name.clone();
         if self.claim_name(&link, now) {
@@ -241,20 +272,23 @@ impl Table {
                 if undecided {
                     self.closed.insert(index, now);
                 }
-                let change = device.change(link, undecided, now);
+                let change = device.change(link, undecided, now, self.settle);
                 events.extend(change.map(Event::Changed));
             }
             None => {
                 let shown = self.filter.shows(&name);
-                let device = Device::new(self.version, link, facts, shown);
+                let device =
+                    Device::new(self.version, link, facts, shown, now.monotonic, self.settle);
                 self.devices.insert(index, device);
             }
         }
+        self.observe_master(index, now.monotonic);
+        self.observe_pending(index);
         self.observe_removals(&name, now);
     }
 
     /// A device that was closed is still here: somebody set it down.
-    fn settle(&mut self, index: IfIndex) -> Option<Event> {
+    fn has_stayed(&mut self, index: IfIndex) -> Option<Event> {
         let at = self.closed.remove(&index)?;
         self.version += 1;
         let mut happened = PerTransition::default();
@@ -292,6 +326,8 @@ impl Table {
 
     fn remove(&mut self, index: IfIndex, how: Departure, now: Moment, events: &mut Vec<Event>) {
         self.version += 1;
+        self.pending.remove(&index);
+        self.release_members(index);
         self.closed.remove(&index);
         let name = self.release_name(index, now);
         let Some(device) = self.devices.remove(&index) else {

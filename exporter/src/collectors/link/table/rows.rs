@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::SystemTime};
 
-use super::{Removed, Table, device::is_port};
+use super::{Removed, Table, device::is_port, topology::Topology};
 use crate::{
     collectors::{
         FollowedLink,
@@ -10,6 +10,7 @@ use crate::{
             message::Link,
             sysfs::{Facts, is_physical},
             transitions::{PerTransition, Transition},
+            watch::Watch,
         },
     },
     devices::IfIndex,
@@ -27,6 +28,18 @@ pub struct Row {
     pub lower: Option<Name>,
     /// The name of [`Link::master`].
     pub master: Option<Name>,
+    /// The port, bond or team that carries it.
+    pub port: Option<Name>,
+    /// The bond or team that it is a member of.
+    pub bond: Option<Name>,
+    /// What to do when it loses its carrier.
+    pub watch: Watch,
+    /// Whether another member of the same bond, team or Open vSwitch has a carrier; of watched links.
+    pub redundant: Option<bool>,
+    /// Whether it is set up and has no carrier, but had one.
+    pub carrier_lost: bool,
+    /// How many losses of its carrier count.
+    pub carrier_losses: u64,
     /// How often each happened since the device is known; removals, to a device of this name.
     pub transitions: PerTransition<u64>,
     /// When each happened last.
@@ -44,6 +57,7 @@ impl Table {
     /// The links that are shown, sorted by name. Each name is there once.
     pub fn rows(&self) -> Vec<Row> {
         let peers = self.veth_peers();
+        let topology = Topology::new(&self.devices, &self.pages);
         let devices = self.names.values().filter_map(|i| self.devices.get(i));
         devices
             .filter(|device| device.shown)
@@ -55,6 +69,12 @@ impl Table {
                     peer.filter(|_| is_veth(&device.link))
                 })),
                 master: self.name(device.link.master),
+                port: topology.port(device).cloned(),
+                bond: topology.bond(device).cloned(),
+                watch: topology.watch(device),
+                redundant: topology.redundant(device),
+                carrier_lost: device.carrier.is_lost(&device.link),
+                carrier_losses: device.carrier.losses(),
                 transitions: device.transitions,
                 last: device.last,
             })

@@ -4,7 +4,9 @@ use crate::{
     devices::DevicePattern,
 };
 
+mod carrier;
 mod departures;
+mod topology;
 
 fn at(seconds: u64) -> Moment {
     static START: once_cell::sync::Lazy<Instant> = once_cell::sync::Lazy::new(Instant::now);
