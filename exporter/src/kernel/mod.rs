@@ -5,6 +5,7 @@
 //! bytes and readers, and what does I/O takes the paths of procfs and sysfs as arguments.
 
 pub mod btf;
+pub mod cgroups;
 pub mod driver_info;
 pub mod kallsyms;
 pub mod maps;
