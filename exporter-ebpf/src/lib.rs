@@ -15,6 +15,8 @@ pub const DROPS_B: &str = "DROPS_B";
 pub const NAMES: &str = "NAMES";
 /// `HASH`, [`DropKey::location`] to [`FunctionName`]: which functions the drops were in.
 pub const FUNCTIONS: &str = "FUNCTIONS";
+/// `HASH`, cgroup ids ([`DropKey::cgroup`]) to [`CgroupPath`]: where the cgroups of the drops are.
+pub const CGROUPS: &str = "CGROUPS";
 /// `PERCPU_ARRAY` of `u64` packets, indexed by [`Unattributed`].
 pub const UNATTRIBUTED: &str = "UNATTRIBUTED";
 /// The section that holds the index of the map being written, a `u64` that is 0 or 1.
@@ -42,6 +44,9 @@ pub const FUNCTION_NAME_LEN: usize = 64;
 pub struct DropKey {
     /// Kernel address at which the skb was freed.
     pub location: u64,
+    /// Id of the cgroup (v2) that the packet's socket was created in; 0 without a socket, or where it is not
+    /// looked at.
+    pub cgroup: u64,
     /// Inode of the network namespace, as `stat -L /proc/PID/ns/net` shows it; 0 when unknown.
     pub netns: u32,
     /// Index of the device within that namespace; 0 when unknown.
@@ -99,7 +104,33 @@ impl Default for FunctionName {
     }
 }
 
-const _: () = assert!(size_of::<DropKey>() == 24 && align_of::<DropKey>() == 8);
+/// How many bytes of names a [`CgroupPath`] holds: some 15 names of systemd's, or 5 of containers.
+pub const PATH_LEN: usize = 504;
+
+/// Names of a cgroup and of those that it is in, from the kernel's tree.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CgroupPath {
+    /// How many bytes of `names` hold names; what follows is not defined.
+    pub len: u32,
+    /// 1 if the names go up to below the root; 0 if there are more.
+    pub is_whole: u32,
+    /// The cgroup's own name first, each followed by a NUL.
+    pub names: [u8; PATH_LEN],
+}
+
+impl Default for CgroupPath {
+    fn default() -> Self {
+        Self {
+            len: 0,
+            is_whole: 0,
+            names: [0; PATH_LEN],
+        }
+    }
+}
+
+const _: () = assert!(size_of::<CgroupPath>() == 8 + PATH_LEN);
+const _: () = assert!(size_of::<DropKey>() == 32 && align_of::<DropKey>() == 8);
 const _: () = assert!(size_of::<DropCount>() == 16);
 const _: () = assert!(size_of::<NameKey>() == 12);
 const _: () = assert!(size_of::<DeviceName>() == NAME_LEN);

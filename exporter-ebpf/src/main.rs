@@ -13,4 +13,5 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod cgroup;
 mod program;

@@ -7,6 +7,7 @@
 
 use core::{arch::asm, mem::MaybeUninit};
 
+use crate::cgroup;
 use aya_ebpf::{
     Global,
     bindings::BPF_NOEXIST,
@@ -46,10 +47,11 @@ macro_rules! globals {
     ($($name:ident)*) => {
         $(
             #[unsafe(no_mangle)]
-            static $name: Global<u32> = Global::new(0);
+            static $name: aya_ebpf::Global<u32> = aya_ebpf::Global::new(0);
         )*
     };
 }
+pub(crate) use globals;
 
 globals! {
     // 1 where the tracepoint has the argument `reason` (5.17 and later).
@@ -80,7 +82,7 @@ const SOCK_STREAM: u16 = 1;
 /// `IPPROTO_TCP` (`include/uapi/linux/in.h`).
 const IPPROTO_TCP: u16 = 6;
 /// `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV` (`include/net/tcp_states.h`), the states of mini-sockets.
-const MINI_SOCKETS: [u8; 2] = [6, 12];
+pub(crate) const MINI_SOCKETS: [u8; 2] = [6, 12];
 /// `TCP_BOUND_INACTIVE`, the highest state so far (`include/net/tcp_states.h`, v6.8).
 const LAST_STATE: u8 = 13;
 /// `EEXIST` and `E2BIG` (`include/uapi/asm-generic/errno-base.h`), as helpers return them.
@@ -109,7 +111,7 @@ fn probe_rx_sk(ctx: BtfTracePointContext) -> i32 {
 
 /// Reads a field of a kernel structure.
 #[inline(always)]
-fn read<T: Copy>(base: *const u8, offset: &Global<u32>) -> T {
+pub(crate) fn read<T: Copy>(base: *const u8, offset: &Global<u32>) -> T {
     // SAFETY: `base` comes from the tracepoint's arguments or from a pointer read from them. The
     // verifier checks the access against the type of `base`, and a bad address reads as 0.
     unsafe { base.add(offset.load() as usize).cast::<T>().read_volatile() }
@@ -132,39 +134,50 @@ fn count(ctx: &BtfTracePointContext, rx_sk: *const u8) {
         rx_sk
     };
     let dev = device(skb);
-    let mut name = None;
+    let (mut state, mut cgroup) = (0, 0);
+    let (mut netns, mut ifindex, mut link) = (0, 0, Link::Unknown);
+    let (mut name, mut name_tag) = (None, 0);
 
-    let mut key = DropKey {
-        location,
-        reason,
-        link: Link::Unknown as u8,
-        ..DropKey::default()
-    };
     if !sk.is_null() {
-        key.state = tcp_state(sk);
+        let sk_state = read::<u8>(sk, &SK_STATE);
+        state = tcp_state(sk, sk_state);
+        if !MINI_SOCKETS.contains(&sk_state) {
+            cgroup = cgroup::id_of_socket(sk);
+        }
     }
     if !dev.is_null() {
-        key.ifindex = read(dev, &DEV_IFINDEX);
-        key.netns = netns(read(dev, &DEV_NET));
-        key.link = link(dev) as u8;
+        ifindex = read(dev, &DEV_IFINDEX);
+        netns = inum(read(dev, &DEV_NET));
+        link = link_of(dev);
         // Read once, so that the name that is stored is the one that the tag is of.
         let words = read_name(dev);
-        key.name_tag = name_tag(words);
+        name_tag = tag_of(words);
         name = Some(words);
     } else if !sk.is_null() {
         // The socket layer has reused skb->dev; where the packet came in is still known.
-        key.ifindex = read(skb, &SKB_IIF);
-        key.netns = netns(read(sk, &SK_NET));
+        ifindex = read(skb, &SKB_IIF);
+        netns = inum(read(sk, &SK_NET));
     }
+    // In one go: clearing it first would be a call of memset, which takes 25 ns.
+    let key = DropKey {
+        location,
+        cgroup,
+        netns,
+        ifindex,
+        reason,
+        state,
+        link: link as u8,
+        name_tag,
+    };
 
     // Two calls rather than one with a chosen map: the verifier can inline a look-up only where
     // the map is known.
     // SAFETY: the program never writes it; user space does, by one store, so a volatile load reads
     // the old or the new value.
     if unsafe { (&raw const ACTIVE).read_volatile() } == 0 {
-        add(&DROPS_A, &key, bytes, name);
+        add(&DROPS_A, &key, bytes, name, sk);
     } else {
-        add(&DROPS_B, &key, bytes, name);
+        add(&DROPS_B, &key, bytes, name, sk);
     }
 }
 
@@ -187,7 +200,7 @@ fn device(skb: *const u8) -> *const u8 {
 }
 
 #[inline(always)]
-fn netns(net: *const u8) -> u32 {
+fn inum(net: *const u8) -> u32 {
     if net.is_null() {
         0
     } else {
@@ -196,7 +209,7 @@ fn netns(net: *const u8) -> u32 {
 }
 
 #[inline(always)]
-fn link(dev: *const u8) -> Link {
+fn link_of(dev: *const u8) -> Link {
     if read::<u32>(dev, &DEV_FLAGS) & IFF_UP == 0 {
         Link::AdminDown
     } else if read::<u64>(dev, &DEV_STATE) & NO_CARRIER != 0 {
@@ -211,13 +224,12 @@ fn link(dev: *const u8) -> Link {
 /// Mini-sockets have nothing beyond `sock_common`, so only their state may be read. A raw socket
 /// for protocol TCP is told apart by its type.
 #[inline(always)]
-fn tcp_state(sk: *const u8) -> u8 {
-    let state = read::<u8>(sk, &SK_STATE);
+fn tcp_state(sk: *const u8, state: u8) -> u8 {
     let family = read::<u16>(sk, &SK_FAMILY);
     if state > LAST_STATE || !(family == INET_FAMILIES[0] || family == INET_FAMILIES[1]) {
         return 0;
     }
-    if state == MINI_SOCKETS[0] || state == MINI_SOCKETS[1] {
+    if MINI_SOCKETS.contains(&state) {
         return state;
     }
     let tcp =
@@ -237,16 +249,22 @@ fn read_name(dev: *const u8) -> [u64; 2] {
 /// A 16 bit hash of the name: multiplicative, by two odd constants, of which the high bits are
 /// the well-mixed ones.
 #[inline(always)]
-fn name_tag(name: [u64; 2]) -> u16 {
+fn tag_of(name: [u64; 2]) -> u16 {
     let hash =
         name[0].wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ name[1].wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
     (hash >> 48) as u16
 }
 
 #[inline(always)]
-fn add(map: &PerCpuHashMap<DropKey, DropCount>, key: &DropKey, bytes: u64, name: Option<[u64; 2]>) {
+fn add(
+    map: &PerCpuHashMap<DropKey, DropCount>,
+    key: &DropKey,
+    bytes: u64,
+    name: Option<[u64; 2]>,
+    sk: *const u8,
+) {
     if !add_to_existing(map, key, bytes) {
-        insert(map, key, bytes, name);
+        insert(map, key, bytes, name, sk);
     }
 }
 
@@ -289,7 +307,11 @@ fn insert(
     key: &DropKey,
     bytes: u64,
     name: Option<[u64; 2]>,
+    sk: *const u8,
 ) {
+    if key.cgroup != 0 {
+        cgroup::tell_path(key.cgroup, sk);
+    }
     if let Some(words) = name {
         let name_key = NameKey {
             netns: key.netns,

@@ -13,6 +13,7 @@ use netdrop_exporter::{
     abi::Link,
     collectors::drops::series::{Drops, Labels, LinkDownLabels, RETIREMENT, Series, Tally},
     kernel::{
+        cgroups::Workload,
         netns::{HOST, OTHER},
         reasons::Category,
     },
@@ -22,6 +23,9 @@ use netdrop_exporter::{
 const DEVICES: [&str; 5] = ["eth0", "eth1", "veth0", OTHER, ""];
 const NAMESPACES: [&str; 5] = [HOST, OTHER, "", "blue", "green"];
 const STATES: [&str; 2] = ["", "SYN_SENT"];
+/// Cgroups; the last is nobody's.
+const CGROUPS: [&str; 4] = ["/a.service", "/b.service", "/c", "/"];
+const MAX_WORKLOADS: usize = 2;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -52,13 +56,15 @@ fn arb_labels() -> impl Strategy<Value = Labels> {
 fn arb_drops() -> impl Strategy<Value = Drops> {
     (
         arb_labels(),
+        prop::sample::select(&CGROUPS[..]),
         prop::sample::select(&Category::ALL[..]),
         (0..4_u8).prop_map(Link::from_u8),
         1..u64::from(u32::MAX),
         any::<u32>(),
     )
-        .prop_map(|(labels, category, link, packets, bytes)| Drops {
+        .prop_map(|(labels, cgroup, category, link, packets, bytes)| Drops {
             labels,
+            workload: Workload::of_cgroup(cgroup.as_bytes()).map(Into::into),
             category,
             link,
             packets,
@@ -87,6 +93,7 @@ struct World {
     served: BTreeMap<Labels, Tally>,
     /// When a series last had a drop, or a retirement found its device.
     last_alive: BTreeMap<Labels, Instant>,
+    retired_workloads: u64,
     added_while_down: u64,
     retired_link_down: u64,
     served_link_down: BTreeMap<LinkDownLabels, u64>,
@@ -95,13 +102,14 @@ struct World {
 impl World {
     fn new(max_series: usize) -> Self {
         Self {
-            series: Series::new(max_series),
+            series: Series::new(max_series, MAX_WORKLOADS),
             now: Instant::now(),
             present: DEVICES[..3].iter().copied().collect(),
             added: Tally::default(),
             retired: Tally::default(),
             served: BTreeMap::new(),
             last_alive: BTreeMap::new(),
+            retired_workloads: 0,
             added_while_down: 0,
             retired_link_down: 0,
             served_link_down: BTreeMap::new(),
@@ -141,8 +149,10 @@ impl World {
             }
         }
         let present = &self.present;
+        let before = self.of_workloads();
         self.series
             .retire(self.now, |device| present.contains(&*device.label()));
+        self.retired_workloads += before - self.of_workloads();
         for (labels, tally) in self.look() {
             let alive = self.last_alive.remove(&labels).expect("it was served");
             let quiet = self.now - alive;
@@ -182,6 +192,15 @@ impl World {
         ended
     }
 
+    fn of_workloads(&self) -> u64 {
+        let packets = self
+            .series
+            .workloads()
+            .iter()
+            .flat_map(|(_, packets)| packets);
+        packets.map(|(_, packets)| packets).sum()
+    }
+
     fn exists(&self, labels: &Labels) -> bool {
         labels.netns == HOST && self.present.contains(&*labels.device.label())
     }
@@ -197,6 +216,8 @@ impl World {
         let categories: u64 = self.series.categories().map(|(_, packets)| packets).sum();
         assert_eq!(categories, self.added.packets);
 
+        assert_eq!(self.of_workloads() + self.retired_workloads, categories);
+
         let packets: u64 = self.served.values().map(|tally| tally.packets).sum();
         let bytes: u64 = self.served.values().map(|tally| tally.bytes).sum();
         assert_eq!(packets + self.retired.packets, self.added.packets);
@@ -209,6 +230,8 @@ impl World {
     fn assert_bounded(&self, max_series: usize) {
         // 3 reasons, 2 functions, 2 states, and host, other or unknown as namespace.
         assert!(self.series.drops().len() <= max_series + 3 * 2 * 2 * 3);
+        // Nobody and the others.
+        assert!(self.series.workloads().iter().count() <= MAX_WORKLOADS + 2);
         // 2 ways to be down, 2 states.
         assert!(self.series.link_down().len() <= max_series + 2 * 2);
         let reasons: BTreeSet<_> = self.served.keys().map(|l| &*l.reason).collect();
@@ -266,7 +289,7 @@ proptest! {
         absence in 0..RETIREMENT.as_secs(),
         second in any::<u32>(),
     ) {
-        let mut series = Series::new(10);
+        let mut series = Series::new(10, 10);
         let start = Instant::now();
         series.add(first.clone());
         series.retire(start, |_| false);

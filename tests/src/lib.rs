@@ -13,6 +13,7 @@
 pub mod alertmanager;
 pub mod bpf;
 pub mod bpftool;
+pub mod cgroups;
 pub mod dashboards;
 pub mod exporter;
 pub mod http;

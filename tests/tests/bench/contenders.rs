@@ -12,7 +12,10 @@ use aya::{
     maps::Map,
     programs::{BtfTracePoint, tp_btf::BtfTracePointLink},
 };
-use netdrop_exporter::{collectors::drops::program, kernel::btf};
+use netdrop_exporter::{
+    collectors::drops::program::{self, Sizes},
+    kernel::btf,
+};
 
 use crate::{
     bpftrace::Bpftrace,
@@ -20,8 +23,11 @@ use crate::{
     fdinfo::{self, Stats},
 };
 
-/// Elements of each map, as by default.
-const MAX_ENTRIES: u32 = 4096;
+/// The sizes of the maps, as by default.
+const SIZES: Sizes = Sizes {
+    entries: 4096,
+    cgroups: Some(1000),
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
@@ -122,7 +128,7 @@ impl Programs {
     pub(crate) fn attach(&mut self, contender: Contender, drop_one: &dyn Fn()) -> Attached {
         let reader = match contender {
             Contender::Netdrop => {
-                let (program, maps) = program::attach(&self.kernel, MAX_ENTRIES).unwrap();
+                let (program, maps) = program::attach(&self.kernel, SIZES).unwrap();
                 return Attached::Netdrop {
                     program,
                     _maps: Box::new(maps),

@@ -4,7 +4,8 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 
-use netdrop_tests::{Exporter, Room, netns};
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Exporter, Room, netns, wait_until};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 
@@ -81,7 +82,9 @@ fn without_procfs_it_serves_and_each_collector_names_the_path_once() {
     for collector in ["drops", "process"] {
         assert_eq!(metrics.success(collector), Some(false));
     }
-    for line in exporter.complaints_of(2) {
+    let told = exporter.complaints();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for line in told {
         assert!(line.contains("/nonexistent"), "{line}");
     }
     assert_eq!(exporter.get("/-/healthy").status, 200);
@@ -160,7 +163,11 @@ fn no_other_signal_that_ends_processes_ends_it() {
     for signal in signals {
         netns::run(&["kill", "-s", signal, &exporter.pid().to_string()]);
     }
-    exporter.wait_for_log("ignoring SIGHUP: flags hold until a restart");
+    wait_until("it has answered SIGHUP in the log", SOON, || {
+        exporter
+            .log()
+            .contains("ignoring SIGHUP: flags hold until a restart")
+    });
     exporter.scrape();
     assert_eq!(exporter.complaints(), Vec::<String>::new());
     assert_eq!(exporter.stop().code, Some(0));

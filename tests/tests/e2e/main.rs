@@ -37,3 +37,4 @@ mod states_none;
 mod states_sent;
 mod storm;
 mod transitions;
+mod workloads;

@@ -10,7 +10,7 @@ use std::io;
 use anyhow::Context;
 
 use crate::{
-    abi::{DeviceName, DropCount, DropKey, FunctionName, NameKey, Unattributed},
+    abi::{CgroupPath, DeviceName, DropCount, DropKey, FunctionName, NameKey, Unattributed},
     kernel::maps::{Array, GracePeriod, Hash, PerCpuArray, PerCpuHash},
 };
 
@@ -22,6 +22,8 @@ pub struct Maps {
     pub names: Hash<NameKey, DeviceName>,
     /// `FUNCTIONS`.
     pub functions: Hash<u64, FunctionName>,
+    /// `CGROUPS`.
+    pub cgroups: Hash<u64, CgroupPath>,
     /// `UNATTRIBUTED`.
     pub unattributed: PerCpuArray<u64>,
     /// The section with the index of the map being written.
@@ -122,6 +124,18 @@ impl Drain {
             .functions
             .take_all(|location, name| functions.push((location, name)));
         read.context("read the function names")
+    }
+
+    /// Takes the paths of cgroups that the program saw, and gives each to `each`.
+    ///
+    /// As with [`Drain::names`], the program goes on writing that map.
+    ///
+    /// # Errors
+    ///
+    /// As [`Drain::drops`].
+    pub fn cgroups(&mut self, mut each: impl FnMut(u64, &CgroupPath)) -> anyhow::Result<()> {
+        let read = self.maps.cgroups.take_all(|id, path| each(id, &path));
+        read.context("read the paths of cgroups")
     }
 
     /// Reads the packets without a key.

@@ -20,6 +20,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) max_entries: u32,
     /// Whether bytes are served, too.
     pub(super) bytes: bool,
+    /// Whether it is known whose packets they were.
+    pub(super) workloads: bool,
 }
 
 /// Appends everything that the drop collector serves.
@@ -34,6 +36,9 @@ pub(super) fn append(snapshot: &Snapshot<'_>, families: &mut Vec<MetricFamily>) 
         families.push(dropped_bytes(series));
     }
     families.extend([unattributed(snapshot), reasons(series)]);
+    if snapshot.workloads {
+        families.extend([workloads(series), workload_info(series)]);
+    }
     families.extend(map_fill(snapshot.fullest, snapshot.max_entries));
     families.extend(run_stats(snapshot.run_stats));
 }
@@ -115,6 +120,45 @@ fn reasons(series: &Series) -> MetricFamily {
     )
 }
 
+fn workloads(series: &Series) -> MetricFamily {
+    counter(
+        "netdrop_workload_dropped_packets_total",
+        "Packets the kernel freed as dropped, by the service, container or pod they belong to, and by category.",
+        series.workloads().iter().flat_map(|(workload, packets)| {
+            let (kind, name) = workload.map_or(("", ""), |workload| {
+                (workload.kind.as_str(), &workload.name)
+            });
+            packets.iter().map(move |(category, packets)| {
+                let labels = [
+                    ("category", category.as_str()),
+                    ("kind", kind),
+                    ("workload", name),
+                ];
+                sample(&labels, as_float(*packets))
+            })
+        }),
+    )
+}
+
+fn workload_info(series: &Series) -> MetricFamily {
+    gauge(
+        "netdrop_workload_info",
+        "What is known about each workload that has a series; always 1.",
+        series.workloads().iter().filter_map(|(workload, _)| {
+            let workload = workload?;
+            let labels = [
+                ("container_id", &*workload.container_id),
+                ("kind", workload.kind.as_str()),
+                ("pod_uid", &workload.pod_uid),
+                ("runtime", workload.runtime),
+                ("unit", &workload.unit),
+                ("workload", &workload.name),
+            ];
+            Some(sample(&labels, 1.0))
+        }),
+    )
+}
+
 fn map_fill(fullest: usize, max_entries: u32) -> [MetricFamily; 2] {
     let single = |name, help, value| gauge(name, help, [sample(&[], value)]);
     [
@@ -163,7 +207,7 @@ mod tests {
     use crate::{
         abi::Link,
         collectors::drops::series::{Drops, Labels},
-        kernel::{netns::HOST, reasons::category},
+        kernel::{cgroups::Workload, netns::HOST, reasons::category},
         metrics::testing::assert_golden,
     };
 
@@ -176,6 +220,7 @@ mod tests {
                 device: device.into(),
                 netns: HOST.into(),
             },
+            workload: Workload::of_cgroup(cgroup_at(device).as_bytes()).map(Into::into),
             category: category(reason),
             link,
             packets: 5,
@@ -183,9 +228,19 @@ mod tests {
         }
     }
 
+    /// Whose traffic a device has.
+    fn cgroup_at(device: &str) -> String {
+        if device != "eth0" {
+            return String::new();
+        }
+        let pod = "kubepods-burstable-pod0b1c2d3e_4f50_6172_8394_a5b6c7d8e9f0.slice";
+        let id = "0123456789abcdef".repeat(4);
+        format!("/kubepods.slice/kubepods-burstable.slice/{pod}/cri-containerd-{id}.scope")
+    }
+
     #[test]
     fn an_outage_is_served_as_in_the_golden_page() {
-        let mut series = Series::new(10);
+        let mut series = Series::new(10, 10);
         series.add(drops("QDISC_DROP", "eth0", "SYN_SENT", Link::NoCarrier));
         series.add(drops("QDISC_DROP", "eth0", "ESTABLISHED", Link::NoCarrier));
         series.add(drops("0x0003002a", "eth1", "", Link::Up));
@@ -203,6 +258,7 @@ mod tests {
             fullest: 3,
             max_entries: 4096,
             bytes: true,
+            workloads: true,
         };
         let mut families = Vec::new();
         append(&snapshot, &mut families);

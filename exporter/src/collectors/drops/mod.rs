@@ -32,16 +32,18 @@ pub mod program;
 pub mod resolve;
 pub mod series;
 pub mod sight;
+pub mod workload_names;
 
 use device_names::DeviceNames;
 use drain::{Drain, Drained, UnattributedPackets};
 use families::Snapshot;
 use flags::Flags;
 use functions::{FunctionNames, Functions};
-use program::{Attached, Kernel, RunStats};
+use program::{Attached, Kernel, RunStats, Sizes};
 use resolve::{Names, Resolver};
 use series::Series;
 use sight::Sight;
+use workload_names::WorkloadNames;
 
 /// Loads the BPF program and begins to count.
 ///
@@ -71,6 +73,9 @@ pub struct DropCollector {
     sight: Sight,
     /// Why places have no names.
     no_functions: Option<String>,
+    workloads: bool,
+    /// Why it cannot be told whose packets they were.
+    no_cgroups: Option<String>,
 }
 
 struct State {
@@ -94,7 +99,11 @@ impl DropCollector {
         let namespaces = Namespaces::open(&common.procfs, scope)?;
         let devices = DeviceNames::new(Arc::clone(&common.devices), common.filter.clone());
         let (kernel, reasons) = ask_kernel(&common.sysfs)?;
-        let (program, maps) = program::attach(&kernel, flags.max_entries)?;
+        let sizes = Sizes {
+            entries: flags.max_entries,
+            cgroups: (!flags.no_workloads).then_some(flags.max_workloads),
+        };
+        let (program, maps) = program::attach(&kernel, sizes)?;
         let drain = Drain::new(maps)?;
         let (functions, no_functions) = if kernel.names_functions {
             (Functions::Program(FunctionNames::default()), None)
@@ -118,8 +127,12 @@ impl DropCollector {
             state: Mutex::new(State {
                 program,
                 drain,
-                resolver: Resolver { functions, names },
-                series: Series::new(flags.max_series as usize),
+                resolver: Resolver {
+                    functions,
+                    names,
+                    workloads: WorkloadNames::default(),
+                },
+                series: Series::new(flags.max_series as usize, flags.max_workloads as usize),
                 unattributed: UnattributedPackets::default(),
                 run_stats: RunStats::default(),
                 fullest: 0,
@@ -129,6 +142,8 @@ impl DropCollector {
             bytes: flags.bytes,
             sight,
             no_functions,
+            workloads: !flags.no_workloads && kernel.cgroups.is_ok(),
+            no_cgroups: kernel.cgroups.err().map(|e| e.to_string()),
         })
     }
 
@@ -164,6 +179,9 @@ impl Opened for Arc<DropCollector> {
         if let Some(why) = &self.no_functions {
             log::warn!("no function names, so function=\"\": {why}");
         }
+        if let Some(why) = &self.no_cgroups {
+            log::info!("cannot tell whose packets are dropped: {why}");
+        }
         Ok(self)
     }
 }
@@ -188,6 +206,7 @@ impl Collector for Arc<DropCollector> {
             fullest: state.fullest,
             max_entries: self.max_entries,
             bytes: self.bytes,
+            workloads: self.workloads,
         };
         families::append(&snapshot, families);
         state.fullest = 0;
@@ -202,6 +221,8 @@ impl State {
         let drops = self.drain.drops(&mut drained.drops);
         let device_names = self.drain.names(&mut drained.device_names);
         let functions = self.drain.functions(&mut drained.functions);
+        let workloads = &mut self.resolver.workloads;
+        let cgroups = self.drain.cgroups(|id, path| workloads.learn(id, path));
         let now = Instant::now();
         self.fullest = self.fullest.max(drained.drops.len());
         for drops in self.resolver.resolve(&drained, now) {
@@ -223,6 +244,7 @@ impl State {
         drops
             .and(device_names)
             .and(functions)
+            .and(cgroups)
             .and(unattributed)
             .and(run_stats)
     }

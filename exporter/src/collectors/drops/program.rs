@@ -17,8 +17,8 @@ use aya::{
 use super::{drain::Maps, sight::ReceivingSockets};
 use crate::{
     abi::{
-        ACTIVE_SECTION, DROPS_A, DROPS_B, FUNCTIONS, NAMES, PROBE_RX_SK, PROGRAM, PROGRAM_RX_SK,
-        TRACEPOINT, UNATTRIBUTED,
+        ACTIVE_SECTION, CGROUPS, DROPS_A, DROPS_B, FUNCTIONS, NAMES, PROBE_RX_SK, PROGRAM,
+        PROGRAM_RX_SK, TRACEPOINT, UNATTRIBUTED,
     },
     kernel::{
         btf::{self, BtfError, TracepointArgs},
@@ -45,6 +45,8 @@ pub struct Kernel {
     pub args: TracepointArgs,
     /// Whether the program can have the kernel write the names of functions down (5.13 and later).
     pub names_functions: bool,
+    /// The same as `offsets` for cgroups, or why they cannot be read.
+    pub cgroups: Result<Vec<(&'static str, u32)>, BtfError>,
 }
 
 impl Kernel {
@@ -62,6 +64,7 @@ impl Kernel {
             offsets: btf::offsets(btf)?,
             args,
             names_functions: btf::has_enumerator(btf, "bpf_func_id", "BPF_FUNC_snprintf")?,
+            cgroups: btf::cgroup_globals(btf),
         })
     }
 }
@@ -86,13 +89,22 @@ pub struct RunStats {
     pub run_time: Duration,
 }
 
-/// Loads and attaches the program, with `max_entries` elements in each map.
+/// How large the kernel's maps are to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Keys, and device names.
+    pub entries: u32,
+    /// Cgroups; `None` if they are not to be looked at.
+    pub cgroups: Option<u32>,
+}
+
+/// Loads and attaches the program, with maps of these sizes.
 ///
 /// # Errors
 ///
 /// The kernel refuses; where it does not permit it, the error says why.
-pub fn attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Maps)> {
-    try_attach(kernel, max_entries).map_err(|error| {
+pub fn attach(kernel: &Kernel, sizes: Sizes) -> anyhow::Result<(Attached, Maps)> {
+    try_attach(kernel, sizes).map_err(|error| {
         if is_not_permitted(&error) {
             error.context(privileges::why_no_bpf())
         } else {
@@ -106,8 +118,8 @@ fn is_not_permitted(error: &anyhow::Error) -> bool {
     cause.is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
-fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Maps)> {
-    let mut ebpf = load_maps(kernel, max_entries).context("create the BPF maps")?;
+fn try_attach(kernel: &Kernel, sizes: Sizes) -> anyhow::Result<(Attached, Maps)> {
+    let mut ebpf = load_maps(kernel, sizes).context("create the BPF maps")?;
     let maps = open_maps(&ebpf)?;
     let btf = Btf::from_sys_fs().context("read the kernel's BTF")?;
     let receiving_sockets = receiving_sockets(&mut ebpf, kernel, &btf);
@@ -136,7 +148,7 @@ fn try_attach(kernel: &Kernel, max_entries: u32) -> anyhow::Result<(Attached, Ma
     ))
 }
 
-fn load_maps(kernel: &Kernel, max_entries: u32) -> anyhow::Result<Ebpf> {
+fn load_maps(kernel: &Kernel, sizes: Sizes) -> anyhow::Result<Ebpf> {
     let has_reason = u32::from(kernel.args.reason.is_some());
     let has_snprintf = u32::from(kernel.names_functions);
     let mut loader = EbpfLoader::new();
@@ -147,11 +159,17 @@ fn load_maps(kernel: &Kernel, max_entries: u32) -> anyhow::Result<Ebpf> {
         loader.override_global(name, offset, true);
     }
     for map in [DROPS_A, DROPS_B, NAMES] {
-        loader.map_max_entries(map, max_entries);
+        loader.map_max_entries(map, sizes.entries);
+    }
+    if let (Some(cgroups), Ok(globals)) = (sizes.cgroups, &kernel.cgroups) {
+        for (name, value) in globals {
+            loader.override_global(name, value, true);
+        }
+        loader.map_max_entries(CGROUPS, cgroups);
     }
     if kernel.names_functions {
         // A read finds places of keys in one map, and of those that are in the other already.
-        loader.map_max_entries(FUNCTIONS, MAX_FUNCTIONS.min(2 * max_entries));
+        loader.map_max_entries(FUNCTIONS, MAX_FUNCTIONS.min(2 * sizes.entries));
     }
     Ok(loader.load(OBJECT)?)
 }
@@ -227,6 +245,7 @@ fn open_maps(ebpf: &Ebpf) -> anyhow::Result<Maps> {
         drops: [drops(DROPS_A)?, drops(DROPS_B)?],
         names: open_map(ebpf, NAMES, Hash::open)?,
         functions: open_map(ebpf, FUNCTIONS, Hash::open)?,
+        cgroups: open_map(ebpf, CGROUPS, Hash::open)?,
         unattributed: open_map(ebpf, UNATTRIBUTED, |fd| PerCpuArray::open(fd, cpus))?,
         active: open_map(ebpf, ACTIVE_SECTION, Array::open)?,
     })

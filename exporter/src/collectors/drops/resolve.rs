@@ -7,6 +7,7 @@ use super::{
     drain::Drained,
     functions::Functions,
     series::{Drops, Labels},
+    workload_names::WorkloadNames,
 };
 use crate::{
     abi::{DropCount, DropKey, Link},
@@ -41,6 +42,8 @@ pub struct Resolver {
     pub functions: Functions,
     /// Reasons, devices and namespaces.
     pub names: Names,
+    /// Whose packets they were.
+    pub workloads: WorkloadNames,
 }
 
 /// Everything but functions.
@@ -90,6 +93,7 @@ impl Resolver {
     pub fn drain_is_complete(&mut self) {
         self.names.devices.next_generation();
         self.functions.next_generation();
+        self.workloads.next_generation();
     }
 
     /// Whether a device exists in the exporter's own namespace, as far as can be known.
@@ -112,6 +116,7 @@ impl Resolver {
                 device,
                 netns,
             },
+            workload: self.workloads.workload(key.cgroup),
             category,
             link: Link::from_u8(key.link),
             packets: count.packets,
@@ -161,6 +166,7 @@ mod tests {
         Resolver {
             functions: Functions::Unknown,
             names,
+            workloads: WorkloadNames::default(),
         }
     }
 

@@ -14,6 +14,9 @@ use btf_rs::{Backend, Btf, BtfType, Member, Type};
 
 use super::masked;
 
+pub use cgroups::cgroup_globals;
+
+mod cgroups;
 pub mod check;
 #[cfg(test)]
 pub(in crate::kernel) mod fixtures;

@@ -258,7 +258,7 @@ mod tests {
     const DROPS: MapInfo = MapInfo {
         map_type: 5,
         id: 7,
-        key_size: 24,
+        key_size: 32,
         value_size: 16,
         max_entries: 4096,
         map_flags: 0,
@@ -280,10 +280,10 @@ mod tests {
             (
                 Kind::PerCpuHash(cpus),
                 MapInfo {
-                    key_size: 32,
+                    key_size: 24,
                     ..DROPS
                 },
-                "its key size is 32, not 24",
+                "its key size is 24, not 32",
             ),
             (
                 Kind::PerCpuHash(cpus),

@@ -5,7 +5,7 @@
     reason = "a promise about types, on which the buffers of system calls rely"
 )]
 
-use crate::abi::{DeviceName, DropCount, DropKey, FunctionName, NameKey};
+use crate::abi::{CgroupPath, DeviceName, DropCount, DropKey, FunctionName, NameKey};
 
 /// Types that the kernel may read and write byte for byte.
 ///
@@ -24,6 +24,8 @@ unsafe impl Plain for DropKey {}
 unsafe impl Plain for DropCount {}
 // SAFETY: as above.
 unsafe impl Plain for NameKey {}
+// SAFETY: as above.
+unsafe impl Plain for CgroupPath {}
 // SAFETY: an array of bytes in a `repr(C)` struct.
 unsafe impl Plain for DeviceName {}
 // SAFETY: as above.
@@ -32,8 +34,10 @@ unsafe impl Plain for FunctionName {}
 /// A type without padding is as large as its fields together.
 mod sizes {
     use super::*;
+    use crate::abi::PATH_LEN;
 
-    const _: () = assert!(size_of::<DropKey>() == 8 + 3 * 4 + 1 + 1 + 2);
+    const _: () = assert!(size_of::<DropKey>() == 2 * 8 + 3 * 4 + 1 + 1 + 2);
     const _: () = assert!(size_of::<DropCount>() == 2 * 8);
     const _: () = assert!(size_of::<NameKey>() == 3 * 4);
+    const _: () = assert!(size_of::<CgroupPath>() == 2 * 4 + PATH_LEN);
 }

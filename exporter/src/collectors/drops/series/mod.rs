@@ -14,11 +14,16 @@ use std::time::{Duration, Instant};
 use crate::{
     abi::Link,
     kernel::{
+        cgroups::Workload,
         name::Name,
         netns::{HOST, OTHER},
         reasons::Category,
     },
 };
+
+mod workloads;
+
+pub use workloads::Workloads;
 
 /// How long a series is served after the last sign of life of its device. Long enough for several
 /// scrapes and for a device that a restart takes away for a moment; short enough that containers'
@@ -46,6 +51,8 @@ pub struct Labels {
 pub struct Drops {
     /// What the drops are called.
     pub labels: Labels,
+    /// Whose packets they were, if anybody's.
+    pub workload: Option<Arc<Workload>>,
     /// The category of the reason.
     pub category: Category,
     /// The state of the device's link when they were dropped.
@@ -85,6 +92,7 @@ pub struct Series {
     link_down: HashMap<LinkDownLabels, LinkDownSeries>,
     /// One for each category; so few that a search beats a hash.
     categories: Vec<(Category, u64)>,
+    workloads: Workloads,
     /// [`OTHER`], kept so that folding does not allocate.
     other: Name,
 }
@@ -113,13 +121,15 @@ impl Series {
     /// `host`, `other` or an unknown namespace. The function mostly decides the reason, so that is
     /// some hundreds on a busy host.
     ///
-    /// The link-down series are bounded by the same number, and fold likewise.
-    pub fn new(max_series: usize) -> Self {
+    /// The link-down series are bounded by the same number, and fold likewise. `max_workloads` bounds the
+    /// workloads; there are some categories of each.
+    pub fn new(max_series: usize, max_workloads: usize) -> Self {
         Self {
             max_series,
             drops: HashMap::new(),
             link_down: HashMap::new(),
             categories: Category::ALL.map(|category| (category, 0)).into(),
+            workloads: Workloads::new(max_workloads),
             other: OTHER.into(),
         }
     }
@@ -134,6 +144,8 @@ impl Series {
             None => drops.category,
         };
         self.add_to_category(category, drops.packets);
+        self.workloads
+            .add(drops.workload.as_ref(), category, drops.packets);
         if let Some(link) = down
             && drops.labels.netns == HOST
         {
@@ -164,6 +176,7 @@ impl Series {
                 let alive = is_none(device) || exists(device);
                 series.life.goes_on(alive, now)
             });
+        self.workloads.retire(now);
     }
 
     /// The series of drops, in no particular order.
@@ -183,6 +196,11 @@ impl Series {
     /// All packets ever added, by category; every category is there.
     pub fn categories(&self) -> impl ExactSizeIterator<Item = (Category, u64)> {
         self.categories.iter().copied()
+    }
+
+    /// Whose packets they were.
+    pub fn workloads(&self) -> &Workloads {
+        &self.workloads
     }
 
     /// The reasons that have a series, each with its own category.

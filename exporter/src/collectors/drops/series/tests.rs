@@ -11,6 +11,7 @@ fn drops(reason: &str, device: &str, netns: &str, packets: u64) -> Drops {
             device: device.into(),
             netns: netns.into(),
         },
+        workload: None,
         category: Category::Congestion,
         link: Link::Up,
         packets,
@@ -35,14 +36,14 @@ fn total(series: &Series, category: Category) -> u64 {
 
 #[test]
 fn every_category_is_born_at_zero() {
-    let series = Series::new(10);
+    let series = Series::new(10, 10);
     let born: Vec<_> = series.categories().collect();
     assert_eq!(born, Category::ALL.map(|c| (c, 0)));
 }
 
 #[test]
 fn drops_while_the_link_is_down_count_as_link_but_their_reason_keeps_its_category() {
-    let mut series = Series::new(10);
+    let mut series = Series::new(10, 10);
     for (link, packets) in [
         (Link::NoCarrier, 5),
         (Link::AdminDown, 7),
@@ -63,7 +64,7 @@ fn drops_while_the_link_is_down_count_as_link_but_their_reason_keeps_its_categor
 
 #[test]
 fn link_down_series_are_of_the_host_only() {
-    let mut series = Series::new(10);
+    let mut series = Series::new(10, 10);
     let mut drops = drops("QDISC_DROP", "eth0", "blue", 5);
     drops.link = Link::NoCarrier;
     series.add(drops);
@@ -73,7 +74,7 @@ fn link_down_series_are_of_the_host_only() {
 
 #[test]
 fn beyond_the_cap_new_series_fold_into_other_and_old_ones_go_on() {
-    let mut series = Series::new(1);
+    let mut series = Series::new(1, 1);
     series.add(drops("QDISC_DROP", "eth0", HOST, 1));
     series.add(drops("QDISC_DROP", "eth1", HOST, 2));
     series.add(drops("QDISC_DROP", "eth1", "blue", 4));
@@ -88,7 +89,7 @@ fn beyond_the_cap_new_series_fold_into_other_and_old_ones_go_on() {
 #[test]
 fn a_vanished_device_is_served_for_five_minutes_and_then_frees_its_place() {
     let start = Instant::now();
-    let mut series = Series::new(1);
+    let mut series = Series::new(1, 1);
     series.add(drops("QDISC_DROP", "veth0", HOST, 1));
     series.retire(start, GONE);
     series.retire(start + RETIREMENT - Duration::from_secs(1), GONE);
@@ -105,7 +106,7 @@ fn a_vanished_device_is_served_for_five_minutes_and_then_frees_its_place() {
 #[test]
 fn a_device_that_comes_back_in_time_goes_on_with_its_series() {
     let start = Instant::now();
-    let mut series = Series::new(10);
+    let mut series = Series::new(10, 10);
     series.add(drops("QDISC_DROP", "veth0", HOST, 1));
     series.retire(start, GONE);
     series.retire(start + RETIREMENT / 2, |device| *device == "veth0");
@@ -116,7 +117,7 @@ fn a_device_that_comes_back_in_time_goes_on_with_its_series() {
 
 #[test]
 fn a_count_stops_at_its_maximum_rather_than_go_backwards() {
-    let mut series = Series::new(10);
+    let mut series = Series::new(10, 10);
     let mut huge = drops("QDISC_DROP", "eth0", HOST, 1);
     (huge.packets, huge.bytes) = (u64::MAX, u64::MAX);
     series.add(huge);
