@@ -11,9 +11,7 @@ use netdrop_exporter::kernel::{
 };
 use proptest::prelude::*;
 
-use damage::{arb_damage, cases, cost_of, damaged, fixture};
-
-mod damage;
+use crate::damage::{arb_damage, cases, cost_of, damaged, fixture};
 
 const KERNELS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.2"];
 

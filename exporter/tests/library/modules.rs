@@ -8,10 +8,9 @@ use netdrop_exporter::collectors::optics::module::{
 use proptest::prelude::*;
 use serde_json::Value;
 
-use damage::cases;
+use crate::damage::cases;
 
-mod damage;
-#[path = "../examples/decode-module/dump.rs"]
+#[path = "../../examples/decode-module/dump.rs"]
 mod dump;
 
 /// All files, by their names.

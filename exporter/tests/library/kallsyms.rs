@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use damage::{arb_damage, cases, cost_of, damaged, fixture};
+use crate::damage::{arb_damage, cases, cost_of, damaged, fixture};
 use netdrop_exporter::kernel::kallsyms::{MAX_FUNCTION, parse_kallsyms, visibility};
-
-mod damage;
 
 /// Addresses on a small range, so that they meet, and some far away.
 fn arb_address() -> impl Strategy<Value = u64> {

@@ -1,12 +1,7 @@
 //! Damage to real captures, and what working on it may cost: for the property tests of all parsers.
 //!
 //! `PROPTEST_CASES` sets how many cases a test tries; what failed is written beside the test, to
-//! `<test>.regressions`, and is tried first from then on. Commit it.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test is a crate of its own that takes what it needs"
-)]
+//! `<module>.regressions`, and is tried first from then on. Commit it.
 
 use std::{
     fs,
@@ -22,7 +17,7 @@ use proptest::{
 };
 
 /// So many cases, unless `PROPTEST_CASES` says otherwise.
-pub fn cases(cases: u32) -> Config {
+pub(crate) fn cases(cases: u32) -> Config {
     let asked = std::env::var("PROPTEST_CASES").ok();
     Config {
         cases: asked.map_or(cases, |asked| asked.parse().expect("a number of cases")),
@@ -32,13 +27,13 @@ pub fn cases(cases: u32) -> Config {
 }
 
 /// A file below `tests/fixtures`.
-pub fn fixture(name: &str) -> Vec<u8> {
+pub(crate) fn fixture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     fs::read(path.join(name)).expect("the capture")
 }
 
 /// What some work costs this thread in memory. `measure` alone does not come through many panics.
-pub fn cost_of(work: impl FnOnce()) -> AllocationInfo {
+pub(crate) fn cost_of(work: impl FnOnce()) -> AllocationInfo {
     let mut outcome = Ok(());
     let cost = measure(|| outcome = catch_unwind(AssertUnwindSafe(work)));
     if let Err(cause) = outcome {
@@ -49,7 +44,7 @@ pub fn cost_of(work: impl FnOnce()) -> AllocationInfo {
 
 /// One thing that happens to a capture. All places and lengths are taken modulo what there is.
 #[derive(Clone, Debug)]
-pub enum Damage {
+pub(crate) enum Damage {
     /// A byte, such as a length or a kind, gets another value.
     Byte(Index, u8),
     /// 4 aligned bytes get another value.
@@ -67,7 +62,7 @@ pub enum Damage {
 }
 
 /// Some damage. Small values make lengths and references that are nearly right.
-pub fn arb_damage() -> impl Strategy<Value = Vec<Damage>> {
+pub(crate) fn arb_damage() -> impl Strategy<Value = Vec<Damage>> {
     let at = any::<Index>;
     let len = || prop_oneof![1..16_usize, 1..2048_usize];
     let byte = prop_oneof![any::<u8>(), 0..32_u8];
@@ -94,7 +89,7 @@ pub fn arb_damage() -> impl Strategy<Value = Vec<Damage>> {
 }
 
 /// What is left of the bytes.
-pub fn damaged(mut bytes: Vec<u8>, damage: &[Damage]) -> Vec<u8> {
+pub(crate) fn damaged(mut bytes: Vec<u8>, damage: &[Damage]) -> Vec<u8> {
     for damage in damage {
         if bytes.len() < 8 {
             break;

@@ -16,9 +16,7 @@ use netdrop_exporter::{
 };
 use proptest::prelude::*;
 
-use damage::cases;
-
-mod damage;
+use crate::damage::cases;
 
 /// After so long it is decided whether a device that was closed stays.
 const DECIDED: Duration = Duration::from_secs(10);

@@ -19,9 +19,7 @@ use netdrop_exporter::{
 };
 use proptest::prelude::*;
 
-use damage::{arb_damage, cases, cost_of, damaged};
-
-mod damage;
+use crate::damage::{arb_damage, cases, cost_of, damaged};
 
 /// The port and the sequence number of the captured dump.
 fn asked(dump: &[u8]) -> (u32, u32) {
@@ -30,7 +28,7 @@ fn asked(dump: &[u8]) -> (u32, u32) {
 }
 
 fn fixture(name: &str) -> Vec<u8> {
-    damage::fixture(&format!("netlink/{name}"))
+    crate::damage::fixture(&format!("netlink/{name}"))
 }
 
 fn apply(table: &mut Table, steps: Vec<Step>) -> Vec<Event> {

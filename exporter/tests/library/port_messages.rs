@@ -24,9 +24,7 @@ use netdrop_exporter::{
 };
 use proptest::prelude::*;
 
-use damage::{arb_damage, cases, cost_of, damaged, fixture};
-
-mod damage;
+use crate::damage::{arb_damage, cases, cost_of, damaged, fixture};
 
 const CAPTURES: [&str; 5] = ["5.10", "6.1", "6.12", "6.12-bonds", "6.18"];
 

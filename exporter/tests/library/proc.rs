@@ -9,9 +9,7 @@ use netdrop_exporter::{
 };
 use proptest::prelude::*;
 
-use damage::{arb_damage, cases, cost_of, damaged, fixture};
-
-mod damage;
+use crate::damage::{arb_damage, cases, cost_of, damaged, fixture};
 
 /// What is read of a procfs, and the captures of it.
 const FILES: [(&str, &str); 3] = [

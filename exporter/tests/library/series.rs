@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use damage::cases;
-
-mod damage;
+use crate::damage::cases;
 
 use netdrop_exporter::{
     abi::Link,
