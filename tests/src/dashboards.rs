@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::prometheus::{Prometheus, encode};
 
-const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards");
+const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dashboards");
 
 /// The width of a whole row of panels on a screen of 1920 pixels, and the columns of Grafana's grid.
 const ROW_PIXELS: f64 = 1880.0;

@@ -17,7 +17,7 @@ use crate::wait::{SOON, poll_for};
 
 const BINARY: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../target/release/netdrop-exporter"
+    "/../../target/release/netdrop-exporter"
 );
 
 /// What the exporter logs in front of each address that it listens on.

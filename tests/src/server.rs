@@ -14,7 +14,7 @@ use crate::process::Process;
 use crate::wait::{SOON, poll_for};
 
 /// Where `tests/run.sh` puts these programs, when it does not tell by `NETDROP_TEST_TOOLS`.
-const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-tools");
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/test-tools");
 
 /// A server that is ready; killed on drop. Its log is printed when the test fails.
 #[derive(Debug)]
