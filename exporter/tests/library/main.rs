@@ -5,6 +5,7 @@ mod btf;
 mod confinement;
 mod damage;
 mod kallsyms;
+mod link_carrier;
 mod link_messages;
 mod link_table;
 mod modules;

@@ -13,8 +13,11 @@ const STORM: Duration = Duration::from_secs(20);
 const WARM: Duration = Duration::from_secs(6);
 /// How much the resident memory may grow from then on.
 const GROWTH: f64 = 1.1;
-/// How many times the median of a quiet scrape 99 of 100 may take. The others may meet what else runs on the machine.
+/// How many times the median of a quiet scrape the median of the storm may be.
 const SLOWER: u32 = 20;
+/// No scrape takes longer: Prometheus would give it up (`scrape_timeout`). What else runs on the machine may delay one
+/// by seconds.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 const QUIET_SCRAPES: usize = 50;
 /// What each scraper waits between scrapes: many times the rate of any Prometheus.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -52,14 +55,12 @@ fn a_storm_is_counted_exactly_with_flat_memory_and_prompt_scrapes() {
     ledger.balance();
     assert!(ledger.seen() >= sent, "{sent} frames");
     times.sort_unstable();
-    let slow = times[times.len() * 99 / 100];
+    let (slowest, stormy) = (times[times.len() - 1], times[times.len() / 2]);
     println!("{sent} frames, {} scrapes", times.len());
-    println!("99 of 100 within {slow:?}, the slowest {:?}", times.last());
-    println!("median {:?}, when it was quiet {quiet:?}", median(times));
-    assert!(
-        slow <= quiet * SLOWER,
-        "{slow:?}, and a quiet one {quiet:?}"
-    );
+    println!("99 of 100 within {:?}", times[times.len() * 99 / 100]);
+    println!("median {stormy:?}, when it was quiet {quiet:?}");
+    assert!(stormy <= quiet * SLOWER, "{stormy:?}, quiet {quiet:?}");
+    assert!(slowest <= SCRAPE_TIMEOUT, "{slowest:?}");
     println!("{warm} KiB resident after {WARM:?}, {end} KiB at the end");
     assert!(end as f64 <= warm as f64 * GROWTH, "{warm} -> {end} KiB");
 }

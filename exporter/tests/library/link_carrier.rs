@@ -13,9 +13,7 @@ use netdrop_exporter::{
 };
 use proptest::prelude::*;
 
-use damage::cases;
-
-mod damage;
+use crate::damage::cases;
 
 #[derive(Clone, Copy, Debug)]
 enum Action {
