@@ -12,7 +12,10 @@ use crate::launch::{Launch, inside};
 use crate::metrics::Metrics;
 use crate::netns::Handle;
 use crate::process::{Ended, Process};
-use crate::wait::{SOON, poll_for};
+use crate::wait::{SOON, poll_for, try_poll};
+
+/// The exporter's answer to the signal that [`Exporter::log`] sends (`exporter/src/signals.rs`).
+const ANSWER: &str = "ignoring SIGUSR2: ";
 
 /// A running exporter that answers requests; killed on drop. Its log is printed when the test fails.
 #[derive(Debug)]
@@ -50,8 +53,23 @@ impl Exporter {
         resident_kib(self.pid())
     }
 
-    /// What it has written to standard error so far.
+    /// All that it has logged by now.
+    ///
+    /// A thread of its own writes the log, so the last lines may still be on their way. They are here once a signal
+    /// that it answers with a line is answered; those answers are left out. It takes a log level of info or more.
     pub fn log(&self) -> String {
+        let answers = |log: &str| log.matches(ANSWER).count();
+        let before = answers(&self.log_so_far());
+        kill_process(Pid::from_child(&self.process.child), Signal::USR2).unwrap();
+        let log = poll_for("the exporter has written its log", SOON, || {
+            Some(self.log_so_far()).filter(|log| answers(log) > before)
+        });
+        let lines = log.split_inclusive('\n');
+        lines.filter(|line| !line.contains(ANSWER)).collect()
+    }
+
+    /// What it has written to standard error so far, without waiting for what it is about to write.
+    pub fn log_so_far(&self) -> String {
         self.process.log()
     }
 
@@ -60,17 +78,32 @@ impl Exporter {
         self.process.unread(work)
     }
 
-    /// The lines of the log with level WARN or ERROR.
+    /// Waits until a line of the log has these words, and returns the log.
+    pub fn wait_for_log(&self, words: &str) -> String {
+        poll_for(&format!("the log says {words:?}"), SOON, || {
+            Some(self.log()).filter(|log| log.contains(words))
+        })
+    }
+
+    /// The lines with level WARN or ERROR of all that it has logged by now.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.log();
         let complaint = |line: &&str| line.contains("WARN") || line.contains("ERROR");
         log.lines().filter(complaint).map(str::to_owned).collect()
     }
 
-    /// Asserts that there is only one of them, and that it has all these words.
+    /// Waits until there are so many of them, and asserts that there are no more.
+    pub fn complaints_of(&self, number: usize) -> Vec<String> {
+        // A miss shows below, with the lines.
+        let enough = || Some(self.complaints()).filter(|lines| lines.len() >= number);
+        let complaints = try_poll(SOON, enough).unwrap_or_else(|| self.complaints());
+        assert_eq!(complaints.len(), number, "{complaints:#?}");
+        complaints
+    }
+
+    /// Waits for the only one of them, and asserts that it has all these words.
     pub fn complained_once(&self, words: &[&str]) {
-        let complaints = self.complaints();
-        assert_eq!(complaints.len(), 1, "not one line: {complaints:#?}");
+        let complaints = self.complaints_of(1);
         for word in words {
             assert!(complaints[0].contains(word), "no {word:?}: {complaints:?}");
         }

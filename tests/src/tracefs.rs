@@ -56,6 +56,11 @@ impl Witness {
         Self::with_filter(&format!("protocol == {ethertype:#x}"))
     }
 
+    /// Watches the drops of all packets but those with this EtherType.
+    pub fn of_other_protocols(ethertype: u16) -> Self {
+        Self::with_filter(&format!("protocol != {ethertype:#x}"))
+    }
+
     fn with_filter(filter: &str) -> Self {
         Self {
             all: Instance::recording(filter),
@@ -95,12 +100,13 @@ impl Witness {
     }
 
     /// Asserts that `counted` is every drop that BPF programs were shown: all, or on such a kernel all
-    /// but those in the context of process 1.
-    pub fn assert_all_seen(&self, counted: f64) {
+    /// but those in the context of process 1. Of the `nested` ones, any number may be among them.
+    pub fn assert_all_seen(&self, counted: f64, nested: f64) {
         let (all, in_init) = (self.count(), self.count_in_init());
+        let is_all = |all: u64| (0.0..=nested).contains(&(all as f64 - counted));
         assert!(
-            counted == all as f64 || counted == (all - in_init) as f64,
-            "{counted} counted of {all}, {in_init} of them in the context of process 1"
+            is_all(all) || is_all(all - in_init),
+            "{counted} counted of {all}, {nested} nested, {in_init} in the context of process 1"
         );
     }
 
@@ -134,6 +140,11 @@ impl Witness {
             .collect()
     }
 
+    /// How many of the drops still in the buffer are of this kind.
+    pub fn count_of(&self, kind: &Drop) -> u64 {
+        self.kinds().remove(kind).unwrap_or_default()
+    }
+
     /// How many drops of each kind are still in the buffer.
     pub fn kinds(&self) -> BTreeMap<Drop, u64> {
         let mut kinds = BTreeMap::new();
@@ -143,13 +154,15 @@ impl Witness {
         kinds
     }
 
-    /// How many of the drops still in the buffer are of this kind and name the socket that was to receive
-    /// the packet (`rx_sk`, 6.11 and later).
-    pub fn with_receiver(&self, kind: &Drop) -> u64 {
-        read(&self.all.path.join("trace"))
+    /// How many of the drops of this kind still in the buffer name the socket that was to receive the packet
+    /// (`rx_sk`, 6.11 and later), and how many do not.
+    pub fn by_receiver(&self, kind: &Drop) -> (u64, u64) {
+        let trace = read(&self.all.path.join("trace"));
+        let of_kind = trace
             .lines()
-            .filter(|line| names_receiver(line) && parse(line).as_ref() == Some(kind))
-            .count() as u64
+            .filter(|line| parse(line).as_ref() == Some(kind));
+        let (with, without): (Vec<_>, Vec<_>) = of_kind.partition(|line| names_receiver(line));
+        (with.len() as u64, without.len() as u64)
     }
 
     /// The one kind of drop that this witness saw.

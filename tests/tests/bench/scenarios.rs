@@ -73,7 +73,7 @@ impl Bench {
         let refused_segment = connection.segment(0, b"").frame();
         let witness = Witness::of_protocol(FAMILY.ethertype());
         wire.send(&refused_segment, 1);
-        let received = witness.with_receiver(&witness.only_kind());
+        let received = witness.by_receiver(&witness.only_kind()).0;
         assert_eq!(received, 1, "the segment was dropped without rx_sk");
         Self {
             flood: Flood {

@@ -63,8 +63,8 @@ fn what_does_not_fit_into_the_map_is_counted_without_a_key_until_the_next_drain(
         "{without_key} without a key, {left_out} devices without a place"
     );
 
-    // Half of what fits, of those that found no place before.
-    let late = &crowd.names[DEVICES - CAPACITY / 2..];
+    // A quarter of what fits, of those that found no place before.
+    let late = &crowd.names[DEVICES - CAPACITY / 4..];
     let paused = exporter.pause();
     crowd.drop_frames(late, FRAMES);
     drop(paused);

@@ -4,8 +4,7 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 
-use netdrop_tests::wait::SOON;
-use netdrop_tests::{Exporter, Room, netns, wait_until};
+use netdrop_tests::{Exporter, Room, netns};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 
@@ -82,9 +81,7 @@ fn without_procfs_it_serves_and_each_collector_names_the_path_once() {
     for collector in ["drops", "process"] {
         assert_eq!(metrics.success(collector), Some(false));
     }
-    let told = exporter.complaints();
-    assert_eq!(told.len(), 2, "{told:?}");
-    for line in told {
+    for line in exporter.complaints_of(2) {
         assert!(line.contains("/nonexistent"), "{line}");
     }
     assert_eq!(exporter.get("/-/healthy").status, 200);
@@ -163,11 +160,7 @@ fn no_other_signal_that_ends_processes_ends_it() {
     for signal in signals {
         netns::run(&["kill", "-s", signal, &exporter.pid().to_string()]);
     }
-    wait_until("it has answered SIGHUP in the log", SOON, || {
-        exporter
-            .log()
-            .contains("ignoring SIGHUP: flags hold until a restart")
-    });
+    exporter.wait_for_log("ignoring SIGHUP: flags hold until a restart");
     exporter.scrape();
     assert_eq!(exporter.complaints(), Vec::<String>::new());
     assert_eq!(exporter.stop().code, Some(0));

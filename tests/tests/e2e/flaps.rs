@@ -132,7 +132,7 @@ fn while_nobody_can_follow_the_links_their_states_are_not_served_and_no_flap_is_
     pair.settled(&pair.veth.a, "down", true, false);
     story.assert_carrier(FLAPS, FLAPS + 1);
     assert_eq!(pair.counter(OVERRUNS), 0.0, "the kernel lost nothing");
-    let log = exporter.log();
+    let log = exporter.wait_for_log("links are followed again, after");
     let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     assert_eq!(lines("WARN"), 1, "{log}");
     assert_eq!(

@@ -68,10 +68,7 @@ fn a_switch_that_dies_does_not_fill_the_journal_and_what_was_held_back_is_said()
     switch.ip_batch(&dies.collect::<String>());
 
     let held_back = "held back 7 more lines about transitions of virtual links";
-    wait_until("the bound is mentioned", SOON, || {
-        exporter.log().contains(held_back)
-    });
-    let log = exporter.log();
+    let log = exporter.wait_for_log(held_back);
     let lines = log.lines().filter(|line| line.contains(": carrier down ("));
     assert_eq!(lines.count(), MOST_LINES);
     let metrics = exporter.scrape();

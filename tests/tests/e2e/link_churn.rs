@@ -107,9 +107,11 @@ fn a_scrape_takes_no_longer_while_the_rtnl_lock_is_busy() {
 
     println!("scrape: {:?}, then {:?}", quiet.0, busy.0);
     println!("RTM_GETLINK: {:?}, then {:?}", quiet.1, busy.1);
-    assert!(busy.1 > quiet.1 * 20, "the lock was not busy");
     // On a busy machine both take longer, but who waits for the lock takes as long as the question.
-    assert!(busy.0 * 4 < busy.1, "scrapes wait for the lock");
+    assert!(
+        busy.0 * 4 < busy.1,
+        "scrapes wait for the lock, or it was not busy"
+    );
 }
 
 /// How long a scrape takes, and a question that the kernel answers under the lock. In turns, so that both

@@ -24,7 +24,7 @@ fn a_log_that_nobody_reads_holds_up_neither_scrapes_nor_the_stop() {
         exporter.scrape();
     });
     wait_until("the log tells of what was dropped", SOON, || {
-        let log = exporter.log();
+        let log = exporter.log_so_far();
         let mut lines = log.lines();
         lines.any(|line| line.contains("WARN") && line.contains("because stderr was not read"))
     });
@@ -56,8 +56,7 @@ fn in_the_journal_each_line_has_a_priority_and_no_time_of_its_own() {
     for (script, in_journal) in [(as_journal, true), (as_other, false)] {
         let wrapper = ["sh", "-c", script, "sh"];
         let exporter = Exporter::launch().wrapper(&wrapper).as_nobody().start();
-        let complaints = exporter.complaints();
-        assert_eq!(complaints.len(), 1, "{complaints:?}");
+        let complaints = exporter.complaints_of(1);
         assert_eq!(
             complaints[0].starts_with("<3>[ERROR netdrop"),
             in_journal,

@@ -257,7 +257,7 @@ fn an_unconfined_start_is_said_and_gains_no_privileges_all_the_same() {
             .collect();
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains(says), "{told:?}");
-        assert_eq!(exporter.complaints().len(), complaints, "{error}");
+        exporter.complaints_of(complaints);
         let threads = Threads::of(exporter.pid());
         assert!(threads.values("NoNewPrivs").iter().eq(["1"].iter()));
     }

@@ -11,7 +11,8 @@ use netdrop_tests::lives::{STATES, lives};
 use netdrop_tests::packet::{ACK, Family, RST, SYN, Segment};
 use netdrop_tests::refuse::Place;
 use netdrop_tests::sockets::tcp_state;
-use netdrop_tests::watch::{assert_one, by_state, drops};
+use netdrop_tests::tracefs::Drop;
+use netdrop_tests::watch::{assert_one, by_state, drops_where};
 use netdrop_tests::{Room, Scene};
 
 const PACKETS: u64 = 10;
@@ -126,11 +127,11 @@ fn a_dropped_reset_for_a_port_that_nobody_listens_on_has_no_state() {
                 _ => "host",
             };
             let _refusal = place.refuse_tcp(&scene.host, RST | ACK);
-            let mut resets = drops(&scene.exporter, netns, &scene.witness, || {
+            // What asked for the resets is a drop, too.
+            let refused = |kind: &Drop| kind.reason == "NETFILTER_DROP";
+            let resets = drops_where(refused, &scene.exporter, netns, &scene.witness, || {
                 scene.send(&ask.frame(), packets)
             });
-            // What asked for the resets is a drop, too.
-            resets.retain(|drop| drop.kind.reason == "NETFILTER_DROP");
             assert_one(&resets, "", place.device(), packets, false);
         }
     }
