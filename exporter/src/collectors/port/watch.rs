@@ -67,6 +67,18 @@ impl Shared {
         self.ended.load(Ordering::Relaxed)
     }
 
+    /// There is no thread, or none any more: nobody is to wait for an answer.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn answer<T>(&self, port: IfIndex, of: impl FnOnce(&Port) -> Answer<T>) -> Answer<T> {
+        if self.has_ended() {
+            return Answer::Unknown;
+        }
+        self.table().get(port).map_or(Answer::Awaited, of)
+    }
+
     /// Has the thread end, as soon as the driver that it waits for lets it.
     pub(super) fn stop(&self) {
         self.plan().stop = true;
@@ -87,13 +99,11 @@ impl PortWatch for Shared {
     }
 
     fn speed(&self, port: IfIndex) -> Answer<u32> {
-        let table = self.table();
-        table.get(port).map_or(Answer::Awaited, Port::speed)
+        self.answer(port, Port::speed)
     }
 
     fn down_reason(&self, port: IfIndex) -> Answer<DownReason> {
-        let table = self.table();
-        table.get(port).map_or(Answer::Awaited, Port::down_reason)
+        self.answer(port, Port::down_reason)
     }
 }
 
@@ -110,7 +120,7 @@ pub(super) struct Watch {
 impl Drop for Watch {
     /// Also when the thread panics.
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::Relaxed);
+        self.shared.end();
     }
 }
 
@@ -343,5 +353,19 @@ impl Watch {
             );
         }
         if is_away { Err(Away) } else { Ok(None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_has_ended() {
+        let shared = Shared::default();
+        assert_eq!(shared.speed(IfIndex(2)), Answer::Awaited);
+        shared.end();
+        assert_eq!(shared.speed(IfIndex(2)), Answer::Unknown);
+        assert_eq!(shared.down_reason(IfIndex(2)), Answer::Unknown);
     }
 }

@@ -174,3 +174,35 @@ fn the_first_end_of_a_veth_pair_learns_of_the_other_from_it() {
     table.apply(LinkMessage::Deleted(IfIndex(3)), None, at(1));
     assert_eq!(lower(&table), [None, None]);
 }
+
+#[test]
+fn only_ports_that_are_shown_are_asked_and_each_device_is_another() {
+    let exclude = DevicePattern::new("eth1").expect("a pattern");
+    let mut table = Table::new(DeviceFilter::Exclude(exclude));
+    let (eth0, eth1) = (link(2, "eth0"), link(3, "eth1"));
+    let veth = Link {
+        kind: "veth".into(),
+        ..link(4, "veth0")
+    };
+    for link in [&eth0, &eth1, &veth] {
+        apply(&mut table, link, 0);
+    }
+    let ports = |table: &Table| {
+        let ports = table.port_candidates().into_iter();
+        ports
+            .map(|port| (port.index.0, port.serial))
+            .collect::<Vec<_>>()
+    };
+    let before = ports(&table);
+    assert_eq!((before.len(), before[0].0), (1, 2));
+    apply(&mut table, &without_carrier(&eth0), 1);
+    assert_eq!(ports(&table), before, "it is the same");
+    table.apply(LinkMessage::Moved(eth0.index), None, at(2));
+    apply(&mut table, &eth0, 3);
+    let after = ports(&table);
+    assert_eq!(after[0].0, 2);
+    assert_ne!(
+        after[0].1, before[0].1,
+        "it may have been another meanwhile"
+    );
+}
