@@ -25,11 +25,14 @@ mkdir /tmp/tracefs && mount -t tracefs tracefs /tmp/tracefs
 echo 0 >/tmp/tracefs/options/record-cmd
 has_field() { grep -q "field:.* $1;" /tmp/tracefs/events/skb/kfree_skb/format; }
 has_ports() { [ -e /testport-reasons ]; }
+# The machine for arm64 has one serial port.
+has_monitor() { [ "$(uname -m)" = x86_64 ]; }
 # is_for NEEDS: whether this machine runs what needs that.
 is_for() {
     case $1 in
         ports) has_ports ;;
         -) ! has_ports ;;
+        monitor) ! has_ports && has_monitor ;;
         *) ! has_ports && has_field "$1" ;;
     esac
 }

@@ -138,16 +138,21 @@ boot() {
     echo "$name ($(release "$console")): $(checked "$console") checks passed in $((SECONDS - begin)) s; $(features "$console")"
 }
 
-# emulate NAME ARCHITECTURE PROCESSORS: runs its machine, which has a network card; the console is then in a file.
+# emulate NAME ARCHITECTURE PROCESSORS: runs its machine, which has a network card; the console is then in a file. The
+# second serial port, which only x86 has, is the emulator's monitor.
 emulate() {
     # QEMU 7.2 emulates cmpxchg16b so that it leaves garbage in the flags; a kernel on a processor without it does without.
+    local serial=(-serial chardev:to-monitor)
     local machine=(qemu-system-x86_64 -cpu "qemu64,-cx16" -append "console=ttyS0 $options") console=$work/$1/console
     if [ "$2" = arm64 ]; then
+        serial=()
         machine=(qemu-system-aarch64 -M virt -cpu cortex-a72 -append "console=ttyAMA0 $options")
     fi
+    local monitor=path=netdrop-monitor-$$-$1,abstract=on
     timeout --kill-after=5 $seconds "${machine[@]}" -accel tcg,thread=multi -smp "$3" -m 1G -nodefaults -display none -no-reboot \
-        -netdev user,id=wire,restrict=on,ipv6=off -device virtio-net-pci,netdev=wire \
-        -serial "file:$console" -kernel "$work/$1/kernel" -initrd "$work/$1/initrd" </dev/null || true
+        -netdev user,id=wire,restrict=on,ipv6=off -device virtio-net-pci,netdev=wire,id=card0 \
+        -chardev "socket,id=monitor,$monitor,server=on,wait=off" -mon monitor \
+        -chardev "socket,id=to-monitor,$monitor" -serial "file:$console" "${serial[@]}" -kernel "$work/$1/kernel" -initrd "$work/$1/initrd" </dev/null || true
     sed -i 's/\r$//' "$console"
 }
 

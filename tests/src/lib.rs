@@ -24,6 +24,7 @@ pub mod lives;
 pub mod macvlans;
 pub mod manager;
 pub mod metrics;
+pub mod monitor;
 pub mod netns;
 pub mod packet;
 pub mod pair;

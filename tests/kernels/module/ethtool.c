@@ -46,6 +46,8 @@ static int testport_get_link_ksettings(struct net_device *netdev, struct ethtool
 {
 	struct testport *port = netdev_priv(netdev);
 
+	if (port->speed_delay_ms)
+		msleep(port->speed_delay_ms);
 	settings->base.speed = netif_carrier_ok(netdev) ? port->speed : SPEED_UNKNOWN;
 	settings->base.duplex = netif_carrier_ok(netdev) ? port->duplex : DUPLEX_UNKNOWN;
 	settings->base.autoneg = port->autoneg;

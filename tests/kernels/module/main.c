@@ -46,8 +46,8 @@ static netdev_tx_t testport_xmit(struct sk_buff *skb, struct net_device *netdev)
 		port->stats64.tx_packets++;
 		port->stats64.tx_bytes += skb->len;
 	}
-	/* What drivers call, also for packets that they lose: consume_skb(), no drop to the kernel. */
-	dev_kfree_skb_any(skb);
+	/* What many drivers call, also for packets that they lose: consume_skb(), no drop to the kernel. */
+	dev_kfree_skb(skb);
 	return NETDEV_TX_OK;
 }
 

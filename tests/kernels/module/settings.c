@@ -162,6 +162,7 @@ void testport_add_settings(struct testport *port, struct dentry *parent, const c
 	debugfs_create_file("peer", 0200, directory, port->peer, &modes_fops);
 	debugfs_create_u32("delay_ms", 0600, directory, &port->delay_ms);
 	debugfs_create_u32("error", 0600, directory, &port->error);
+	debugfs_create_u32("speed_delay_ms", 0600, directory, &port->speed_delay_ms);
 	debugfs_create_u32("stuck_queues", 0600, directory, &port->stuck_queues);
 	debugfs_create_u32("loses", 0600, directory, &port->loses);
 	debugfs_create_u32("ext_state", 0600, directory, &port->ext_state);

@@ -56,6 +56,8 @@ struct testport {
 	/* How long each call of ethtool takes, with the RTNL lock held, and the error number of each; 0 is none. */
 	u32 delay_ms;
 	u32 error;
+	/* How long the driver takes to tell how the link runs, also in sysfs. */
+	u32 speed_delay_ms;
 	/* Packets of these queues (bits) stay where they are until the watchdog sees it. */
 	u32 stuck_queues;
 	/* Packets are freed as the driver's own losses. */

@@ -6,7 +6,8 @@ use std::thread;
 use netdrop_tests::macvlans::Macvlans;
 use netdrop_tests::netns::Veth;
 use netdrop_tests::send::{self, two_cpus};
-use netdrop_tests::{Exporter, Flood, Ledger, Metrics, Namespace, Room, Witness};
+use netdrop_tests::wait::SOON;
+use netdrop_tests::{Exporter, Flood, Ledger, Metrics, Namespace, Room, Witness, wait_until};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 const LINK_DOWN: &str = "netdrop_link_down_dropped_packets_total";
@@ -170,4 +171,26 @@ fn assert_bounded(metrics: &Metrics, max_series: usize) {
     );
     let link_down = metrics.series(LINK_DOWN, &[]).count();
     assert!(link_down <= max_series + 1, "{link_down} link-down series");
+}
+
+/// As the README's limits say: the driver frees them as if it had sent them.
+#[test]
+#[ignore = "needs root: run by tests/run.sh"]
+fn frames_that_an_ifb_frees_are_in_its_own_count_and_in_none_of_the_exporters() {
+    const FRAMES: u64 = 1000;
+    let _room = Room::enter();
+    let host = Namespace::new();
+    host.ip(&["link", "add", "ifb7", "type", "ifb"]);
+    host.ip(&["link", "set", "ifb7", "up"]);
+    let exporter = Exporter::launch().namespace(&host).start();
+    let ledger = Ledger::open(&exporter);
+    host.enter(|| Flood::over("ifb7", FRAMES).send());
+    let lost = || host.exec(&["cat", "/sys/class/net/ifb7/statistics/rx_dropped"]);
+    wait_until("the driver has lost them", SOON, || {
+        lost().trim() == FRAMES.to_string()
+    });
+    let metrics = ledger.balance();
+    assert_eq!(dropped_at(&metrics, "ifb7"), 0);
+    let of_port = metrics.series("netdrop_port_lost_packets_total", &[("device", "ifb7")]);
+    assert_eq!(of_port.count(), 0);
 }

@@ -5,6 +5,7 @@
     reason = "a failed step of a test ends the test, with the step's name"
 )]
 
+mod cable;
 mod churn;
 mod conservation;
 mod degraded;

@@ -1,6 +1,6 @@
 //! Links, queues and drop reasons that come in modules. `tests/kernels/run.sh` boots kernels that have them.
 
-mod removals;
+pub(crate) mod removals;
 
 use std::path::Path;
 

@@ -13,13 +13,13 @@ const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_net";
 const TRANSITIONS: &str = "netdrop_link_transitions_total";
 
 /// A port, set up, and an exporter that watches it.
-struct Watch {
-    port: String,
-    exporter: Exporter,
+pub(crate) struct Watch {
+    pub(crate) port: String,
+    pub(crate) exporter: Exporter,
 }
 
 impl Watch {
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         run(&["modprobe", "virtio_net"]);
         let port = port();
         let exporter = Exporter::start(&[]);

