@@ -21,6 +21,7 @@ mod kernel;
 mod link_churn;
 mod links;
 mod logging;
+mod losses;
 mod modules;
 mod names;
 mod namespaces;

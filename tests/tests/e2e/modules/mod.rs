@@ -84,11 +84,57 @@ fn a_bond_has_carrier_until_its_last_member_has_lost_it() {
     other.ip(&["link", "set", "dev", &members[0].b, "down"]);
     watched.settled(&members[0].a, "down", true, false);
     assert_eq!(watched.transitions("bond7"), before, "one member is left");
+    let redundant = |device: &str| {
+        let metrics = watched.exporter.scrape();
+        metrics.value("netdrop_link_redundant", &[("device", device)])
+    };
+    assert_eq!(redundant(&members[0].a), Some(1.0));
+    assert_eq!(redundant(&members[1].a), Some(0.0));
     other.ip(&["link", "set", "dev", &members[1].b, "down"]);
     watched.settled("bond7", "down", true, false);
     let after = watched.transitions("bond7");
     assert_eq!(after.carrier_down, before.carrier_down + 1);
     assert_eq!(after.admin_down, before.admin_down);
+}
+
+#[test]
+#[ignore = "needs root and modules: run by tests/run.sh kernels"]
+fn a_vlan_on_a_bridge_on_a_bond_is_carried_by_the_bond_and_so_is_a_member_it_throws_out() {
+    let _room = Room::enter();
+    let watched = Watched::new();
+    let other = Namespace::new();
+    let veth = Veth::between(&watched.host, &other);
+    let member = veth.a.as_str();
+    watched.host.ip_batch(&format!(
+        "link add bond7 type bond mode active-backup miimon 20\nlink set dev {member} down\n\
+         link set dev {member} master bond7\nlink add br7 type bridge\n\
+         link set dev bond7 master br7\nlink add link br7 name vlan7 type vlan id 7\n"
+    ));
+    // Device, port, bond and watch.
+    let assert_served = |expected: &[[&str; 4]]| {
+        let metrics = watched.same_with_scrape().1;
+        for [device, port, bond, watch] in expected {
+            let labels = [
+                ("device", *device),
+                ("port", port),
+                ("bond", bond),
+                ("watch", watch),
+            ];
+            let info = metrics.value("netdrop_link_info", &labels);
+            assert_eq!(info, Some(1.0), "{labels:?} in {metrics:?}");
+        }
+    };
+    let in_bond = [member, "bond7", "bond7", "ticket"];
+    assert_served(&[
+        in_bond,
+        ["bond7", "bond7", "", "page"],
+        ["br7", "bond7", "", "none"],
+        ["vlan7", "bond7", "", "none"],
+    ]);
+    watched.set(member, &["nomaster"]);
+    assert_served(&[in_bond]);
+    watched.host.ip(&["link", "del", "bond7"]);
+    assert_served(&[in_bond, ["br7", "", "", "none"]]);
 }
 
 #[test]
