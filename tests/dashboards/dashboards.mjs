@@ -16,9 +16,15 @@ export function dashboards() {
     });
 }
 
+/** The panels of a dashboard, without the headings of its rows. */
+export function panels({ json }) {
+  return json.panels.filter(({ type }) => type !== "row");
+}
+
 /** Every query of a dashboard: of its panels, annotations and variables. */
-export function queries({ json }) {
-  const ofPanels = json.panels.flatMap((panel) =>
+export function queries(dashboard) {
+  const { json } = dashboard;
+  const ofPanels = panels(dashboard).flatMap((panel) =>
     panel.targets.map((target) => ({ where: `panel "${panel.title}", query ${target.refId}`, text: target.expr })),
   );
   const ofAnnotations = json.annotations.list
@@ -37,6 +43,7 @@ export function queries({ json }) {
 /** Durations that nobody writes, so that they can be told from those in the query. */
 export const RATE_INTERVAL = "4m44s";
 const MACROS = {
+  $__interval: "2m22s",
   $__rate_interval_ms: "284000",
   $__rate_interval: RATE_INTERVAL,
   $__range_s: "3601",
@@ -49,7 +56,7 @@ const MACROS = {
  * does not take.
  */
 export function parse(query) {
-  const macros = /\$__(rate_interval_ms|rate_interval|range_s|range|from)\b/g;
+  const macros = /\$__(rate_interval_ms|rate_interval|interval|range_s|range|from)\b/g;
   const text = query.replace(macros, (name) => MACROS[name]);
   const found = { selectors: [], groupings: [], rankings: [], errors: [] };
   const of = (node) => text.slice(node.from, node.to);

@@ -10,7 +10,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { build } from "esbuild";
-import { dashboards } from "./dashboards.mjs";
+import { dashboards, panels } from "./dashboards.mjs";
 
 // A screen of 1920 by 1080 has room for so much beside Grafana's menus, and for so many rows of its grid.
 const WIDTH = 1600;
@@ -58,7 +58,7 @@ function draw(dashboard, view) {
   const rows = Math.max(...dashboard.panels.map(({ gridPos }) => gridPos.y + gridPos.h));
   screenshot(page, FIRST_ROWS, `${dashboard.uid}.png`);
   const said = screenshot(page, rows, `${dashboard.uid}-full.png`);
-  return findingsOf(dashboard, said);
+  return findingsOf(dashboard, view, said);
 }
 
 /** What the page said on its console. */
@@ -87,13 +87,14 @@ function screenshot(page, rows, picture) {
   return stderr.split("\n").filter((line) => line.includes(":CONSOLE"));
 }
 
-function findingsOf(dashboard, said) {
+function findingsOf(dashboard, view, said) {
   const line = said.find((text) => text.includes('"DRAWN '));
   const complaints = said.filter((text) => text !== line).map((text) => `${dashboard.uid}: ${text}`);
   if (!line) return [`${dashboard.uid}: not drawn`, ...complaints];
   const drawn = JSON.parse(line.slice(line.indexOf("{"), line.lastIndexOf("}") + 1));
-  const empty = dashboard.panels.filter(({ title, type }) => {
-    const isPlot = ["timeseries", "state-timeline"].includes(type);
+  const empty = panels({ json: dashboard }).filter(({ title, type }) => {
+    const hasData = view.answers.some((answer) => answer.title === title && answer.series.length > 0);
+    const isPlot = hasData && ["timeseries", "state-timeline"].includes(type);
     return !(isPlot ? drawn[title]?.coloured > OF_MARKS : drawn[title]?.words);
   });
   return [...empty.map(({ title }) => `${dashboard.uid}: "${title}" shows nothing`), ...complaints];

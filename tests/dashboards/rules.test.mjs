@@ -10,18 +10,22 @@ import { findings, unknownNames } from "./rules.mjs";
 const all = dashboards();
 const [good] = all.filter(({ name }) => name === "host.json");
 const graph = (json) => json.panels.find(({ type }) => type === "timeseries");
+const targets = (json) => json.panels.flatMap(({ targets }) => targets ?? []);
+const linked = (json) => json.panels.find(({ links }) => links?.length);
+const first = (json) => json.panels.find(({ type }) => type !== "row");
 const variable = (json, name) => json.templating.list.find((variable) => variable.name === name);
+const rated = (json) => targets(json).find(({ expr }) => expr.includes("$__rate_interval"));
 const several = (json) => (variable(json, "instance").multi = true);
 /** Changes the first query that a change applies to. */
 const query = (from, to) => (json) => {
-  const target = json.panels.flatMap(({ targets }) => targets).find(({ expr }) => expr.includes(from));
+  const target = targets(json).find(({ expr }) => expr.includes(from));
   target.expr = target.expr.replace(from, to);
 };
 
-const REASON = 'last_over_time(netdrop_reason_info{job=~"$job", instance="$instance", category=~"$category"}';
+const REASON = 'last_over_time(netdrop_reason_info{cluster="$cluster", job=~"$job", instance="$instance", category=~"$category"}';
 
 const BROKEN = {
-  "a description is removed": [(json) => delete json.panels[0].description, "lacks a title, or a description"],
+  "a description is removed": [(json) => delete first(json).description, "lacks a title, or a description"],
   "a query is broken": [query("sum by (", "sum by by ("), "is no PromQL"],
   "a selector ignores the instance": [query('instance="$instance"', 'instance=~".*"'), "does not follow $instance"],
   "one instance is a regular expression": [query('instance="$inst', 'instance=~"$inst'), "for a regular expression"],
@@ -41,7 +45,7 @@ const BROKEN = {
   "a panel names its data source": [(json) => (graph(json).datasource.uid = "abc"), "does not use the data source"],
   "a panel has no query": [(json) => (graph(json).targets = []), "has no query"],
   "a legend is not sorted": [(json) => delete graph(json).options.legend.sortBy, "not sorted by value"],
-  "two panels overlap": [(json) => (json.panels[1].gridPos.x = 0), "is over"],
+  "two panels overlap": [(json) => (json.panels[2].gridPos = json.panels[1].gridPos), "is over"],
   "two panels share a title": [(json) => (json.panels[1].title = json.panels[0].title), "share their title"],
   "a state is told by its colour only": [
     (json) => (json.panels.find(({ type }) => type === "state-timeline").options.showValue = "never"),
@@ -55,10 +59,14 @@ const BROKEN = {
   "the job has no name for all": [(json) => (variable(json, "job").allValue = ""), "and .+ for all"],
   "one of all instances can be chosen": [(json) => (variable(json, "instance").includeAll = true), "and .+ for all"],
   "it is an export for sharing": [(json) => (json.__inputs = []), "what an export for sharing adds"],
-  "it is editable": [(json) => (json.editable = true), "is editable"],
+  "it is not editable": [(json) => (json.editable = false), "is not editable"],
+  "a selector ignores the cluster": [query('cluster="$cluster", ', ""), "does not follow $cluster"],
+  "0 stands for no data": [query("sum(max by", "vector(0) or sum(max by"), "is 0 where there is no data"],
+  "a rate is over less than four scrapes": [(json) => delete rated(json).interval, "less than four scrapes"],
+  "small numbers are unreadable": [(json) => (graph(json).fieldConfig.defaults.unit = "pps"), "unreadable"],
   "its uid is another": [(json) => (json.uid = "abc"), "uid is not"],
-  "a link leads nowhere": [(json) => (json.panels[0].links[0].url = "/d/nowhere"), "no dashboard nowhere"],
-  "a runbook is not there": [(json) => (json.panels[0].links[0].url += "x"), "there is no alerts/runbooks/"],
+  "a link leads nowhere": [(json) => (linked(json).links[0].url = "/d/nowhere"), "no dashboard nowhere"],
+  "a runbook is not there": [(json) => (linked(json).links[0].url += "x"), "there is no alerts/runbooks/"],
 };
 
 for (const [what, [break_, expected]] of Object.entries(BROKEN)) {

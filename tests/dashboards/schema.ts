@@ -31,7 +31,7 @@ interface Target {
   range: boolean;
   format: "time_series" | "table";
   /** The least time between two points. */
-  interval?: "$__rate_interval";
+  interval?: "1m" | "2m" | "5m";
 }
 
 /** A link of a panel (`DataLink` in @grafana/data); @grafana/schema gives it the fields of a dashboard's. */
@@ -74,8 +74,11 @@ interface PrometheusAnnotation extends Omit<grafana.AnnotationQuery, "target" | 
 /** `definition` is what the list of variables shows. */
 type Variable = grafana.VariableModel & { definition?: string };
 
+/** The heading of those that follow. */
+type Row = Json<grafana.RowPanel>;
+
 interface Dashboard extends Omit<grafana.Dashboard, "panels" | "annotations" | "templating"> {
-  panels: Panel[];
+  panels: (Panel | Row)[];
   annotations: { list: (Omit<grafana.AnnotationQuery, "target"> | PrometheusAnnotation)[] };
   templating: { list: Variable[] };
 }

@@ -15,6 +15,9 @@ const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dashboards"
 const ROW_PIXELS: f64 = 1880.0;
 const COLUMNS: f64 = 24.0;
 
+/// Seconds between two scrapes for which the dashboards are made. A test that scrapes more often lives so much faster.
+const SCRAPE_SECONDS: f64 = 60.0;
+
 /// What the query of an annotation is called.
 const ANNOTATION: &str = "annotation";
 
@@ -74,6 +77,12 @@ struct Step {
     rate_interval: f64,
 }
 
+/// How long a dashboard says that a step is at least: `1m`.
+fn minutes(text: &str) -> f64 {
+    let minutes = text.strip_suffix('m').and_then(|text| text.parse().ok());
+    minutes.unwrap_or_else(|| panic!("unknown least interval {text}"))
+}
+
 /// The dashboards of the repository.
 pub fn all() -> Vec<Value> {
     let mut paths: Vec<_> = fs::read_dir(DASHBOARDS)
@@ -111,6 +120,9 @@ impl Viewer<'_> {
             }
         }
         for panel in list(&dashboard["panels"]) {
+            if panel["type"] == "row" {
+                continue;
+            }
             let columns = panel["gridPos"]["w"].as_f64().unwrap();
             for target in list(&panel["targets"]) {
                 let step = self.step(ROW_PIXELS * columns / COLUMNS, &target["interval"]);
@@ -138,13 +150,19 @@ impl Viewer<'_> {
     fn choose(&self, variable: &Value, view: &mut View) {
         let name = text(&variable["name"]);
         let options = match variable["type"].as_str() {
+            Some("query") if name == "host" => {
+                let host = without_port(&view.chosen["instance"][0]);
+                vec![host.to_owned()]
+            }
             Some("query") => self.label_values(&text(&variable["query"]), view),
             _ => list(&variable["options"])
                 .iter()
                 .map(|option| text(&option["value"]))
                 .collect(),
         };
-        assert!(!options.is_empty(), "{}: no {name} to choose", view.uid);
+        // Where nobody uses the label `cluster`, the choice is none or all.
+        let is_none = options.is_empty() && name == "cluster";
+        assert!(is_none || !options.is_empty(), "{}: no {name}", view.uid);
         let chosen = match self.choices.iter().find(|(variable, _)| *variable == name) {
             Some((_, value)) => vec![(*value).to_owned()],
             None => default_choice(variable, &options),
@@ -173,18 +191,13 @@ impl Viewer<'_> {
     fn step(&self, pixels: f64, least: &Value) -> Step {
         let (start, end) = self.range;
         let scrape = f64::from(self.scrape_interval);
-        let seconds = ((end - start) / pixels).ceil().max(scrape);
-        let rate_interval = (seconds + scrape).max(4.0 * scrape);
-        match least.as_str() {
-            None => Step {
-                seconds,
-                rate_interval,
-            },
-            Some("$__rate_interval") => Step {
-                seconds: rate_interval,
-                rate_interval,
-            },
-            Some(other) => panic!("unknown least interval {other}"),
+        let least = least.as_str().map_or(scrape, |least| {
+            (60.0 * minutes(least) * scrape / SCRAPE_SECONDS).max(scrape)
+        });
+        let seconds = ((end - start) / pixels).ceil().max(least);
+        Step {
+            seconds,
+            rate_interval: (seconds + least).max(4.0 * least),
         }
     }
 
@@ -195,6 +208,7 @@ impl Viewer<'_> {
         let macros = [
             ("__rate_interval_ms", format!("{}", rate_interval * 1000.0)),
             ("__rate_interval", format!("{rate_interval}s")),
+            ("__interval", format!("{}s", step.seconds)),
             ("__range_s", format!("{range}")),
             ("__range", format!("{range}s")),
             ("__from", format!("{}", (self.range.0 * 1000.0).round())),
@@ -202,6 +216,11 @@ impl Viewer<'_> {
         let mut filled = query.to_owned();
         for (name, value) in &macros {
             filled = filled.replace(&format!("${name}"), value);
+        }
+        if let Some(host) = view.chosen.get("host") {
+            // In quotes, a backslash stands for itself when it is doubled.
+            let host = escape(&host[0]).replace('\\', r"\\");
+            filled = filled.replace("${host:regex}", &host);
         }
         for (name, value) in &view.written {
             // Ours stand in quotes, always.
@@ -311,7 +330,7 @@ fn default_choice(variable: &Value, options: &[String]) -> Vec<String> {
         .filter(|value| value == "$__all" || options.contains(value))
         .collect();
     if known.is_empty() {
-        options[..1].to_vec()
+        vec![options.first().cloned().unwrap_or_default()]
     } else {
         known
     }
@@ -327,6 +346,13 @@ fn written(variable: &Value, chosen: &[String]) -> String {
             let several: Vec<_> = several.iter().map(|value| escape(value)).collect();
             format!("({})", several.join("|"))
         }
+    }
+}
+
+fn without_port(instance: &str) -> &str {
+    match instance.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => instance,
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Setup<'a> {
     pub targets: Vec<Target<'a>>,
     /// Which series it leaves out: a regular expression for the metric's name, a semicolon and the label `netns`.
     pub leave_out: Option<&'a str>,
+    /// Which virtual devices it takes for ports whose loss pages: a regular expression.
+    pub ports: Option<&'a str>,
     /// Files of rules.
     pub rules: Vec<&'a Path>,
     /// Where its alerts go.
@@ -78,6 +80,7 @@ impl Default for Setup<'_> {
             evaluation_interval: 1,
             targets: Vec::new(),
             leave_out: None,
+            ports: None,
             rules: Vec::new(),
             alertmanager: None,
             namespace: None,
@@ -180,12 +183,20 @@ impl Setup<'_> {
                 "- job_name: '{job}'\n  static_configs: [{{targets: ['{address}'], labels: {{instance: '{instance}'}}}}]"
             )
             .unwrap();
+            text.push_str("  metric_relabel_configs:\n");
             if let Some(names) = self.leave_out {
-                writeln!(
-                    text,
-                    "  metric_relabel_configs: [{{source_labels: [__name__, netns], regex: '{names}', action: drop}}]"
-                )
-                .unwrap();
+                let drop = format!("regex: '{names}', action: drop");
+                writeln!(text, "  - {{source_labels: [__name__, netns], {drop}}}").unwrap();
+            }
+            if let Some(devices) = self.ports {
+                let regex = format!("regex: 'netdrop_link_info;({devices})'");
+                for change in [
+                    "target_label: watch, replacement: page",
+                    "target_label: port",
+                ] {
+                    let change = format!("{regex}, {change}");
+                    writeln!(text, "  - {{source_labels: [__name__, device], {change}}}").unwrap();
+                }
             }
         }
         if let Some(address) = self.alertmanager {

@@ -20,7 +20,7 @@ async function main({ dashboard, view, width }) {
   const range = { from: dateTime(view.from * 1000), to: dateTime(view.to * 1000) };
   range.raw = { from: range.from, to: range.to };
   const drawn = await Promise.all(
-    dashboard.panels.map(async (panel) => ({
+    dashboard.panels.filter(({ type }) => type !== "row").map(async (panel) => ({
       panel,
       frames: await framesOf(panel, view.answers.filter(({ title }) => title === panel.title), theme),
     })),
@@ -31,6 +31,11 @@ async function main({ dashboard, view, width }) {
       <GlobalStyles isExtensionPoint={false} />
       <Header dashboard={dashboard} view={view} theme={theme} />
       <div style={{ position: "relative" }}>
+        {dashboard.panels
+          .filter(({ type }) => type === "row")
+          .map((panel) => (
+            <Row key={panel.id} {...{ panel, theme }} />
+          ))}
         {drawn.map(({ panel, frames }) => (
           <Placed key={panel.id} {...{ panel, frames, theme, range, marks, width }} />
         ))}
@@ -66,6 +71,14 @@ function colouredColumns(canvas) {
   return columns.size;
 }
 
+/** The heading of the panels below it. */
+function Row({ panel, theme }) {
+  const { y, h } = panel.gridPos;
+  const size = { height: h * (ROW + GAP) - GAP, lineHeight: `${h * (ROW + GAP) - GAP}px` };
+  const place = { position: "absolute", left: 2 * GAP, top: y * (ROW + GAP) };
+  return <div style={{ ...theme.typography.h5, ...place, ...size }}>{panel.title}</div>;
+}
+
 function Placed({ panel, width, ...rest }) {
   const { x, y, w, h } = panel.gridPos;
   const column = (width - 2 * GAP + GAP) / COLUMNS;
@@ -84,7 +97,7 @@ function Placed({ panel, width, ...rest }) {
 const ALL = { value: "$__all", text: "All" };
 
 function Header({ dashboard, view, theme }) {
-  const shown = dashboard.templating.list.filter(({ type }) => type !== "datasource");
+  const shown = dashboard.templating.list.filter(({ type, hide }) => type !== "datasource" && hide !== 2);
   const text = (value, options) => options.find((option) => option.value === value)?.text ?? value;
   const value = ({ name, options = [] }) =>
     view.variables[name].map((value) => text(value, [ALL, ...options])).join(" + ");

@@ -11,6 +11,8 @@ const HOSTS: usize = 1000;
 const VETHS: usize = 500;
 /// The links of every host that are hardware.
 pub(crate) const HARDWARE: [&str; 2] = ["eth0", "eth1"];
+/// How many hosts have a namesake.
+const TWICE: usize = 5;
 /// Distinct drops of the large host.
 const DROPS: usize = 3000;
 /// Scrapes of each host, and the seconds between them.
@@ -58,7 +60,11 @@ pub(crate) fn openmetrics(end: u64) -> String {
         begin: end - u64::from(SECONDS),
     };
     for host in 0..HOSTS {
-        series.host(host);
+        series.host(host, "eu");
+    }
+    // Both clusters have hosts of these names.
+    for host in 0..TWICE {
+        series.host(host, "us");
     }
     series.text.push_str("# EOF\n");
     series.text
@@ -70,8 +76,9 @@ struct Series {
 }
 
 impl Series {
-    fn host(&mut self, host: usize) {
-        let target = format!("job=\"netdrop\",instance=\"{}\"", instance(host));
+    fn host(&mut self, host: usize, cluster: &str) {
+        let instance = instance(host);
+        let target = format!("cluster=\"{cluster}\",job=\"netdrop\",instance=\"{instance}\"");
         let speed = host as u64 + 1;
         let churn = 100 * (HOSTS - host) as u64;
         for name in ["up", "scrape_duration_seconds", "scrape_samples_scraped"] {
@@ -98,6 +105,25 @@ impl Series {
         }
         for link in HARDWARE {
             self.link(&target, link, "true", speed);
+            self.port(&target, link, speed);
+            let node = instance.replace(":10095", ":9100");
+            let node =
+                format!("cluster=\"{cluster}\",job=\"node\",instance=\"{node}\",device=\"{link}\"");
+            for direction in ["receive", "transmit"] {
+                self.counter(
+                    &format!("node_network_{direction}_bytes_total"),
+                    &node,
+                    1000,
+                );
+            }
+        }
+        for category in ["congestion", "unreachable"] {
+            let labels = format!("{target},category=\"{category}\",device=\"eth0\",netns=\"host\"");
+            self.gauge(
+                "instance_device_category:netdrop_dropped_packets:rate5m",
+                &labels,
+                speed,
+            );
         }
         for veth in 0..if large { VETHS } else { 1 } {
             self.link(&target, &format!("veth{veth}"), "false", churn);
@@ -129,6 +155,8 @@ impl Series {
             "netdrop_drop_map_capacity",
             "process_resident_memory_bytes",
             "process_start_time_seconds",
+            "netdrop_conntrack_entries",
+            "netdrop_conntrack_entries_limit",
         ] {
             self.gauge(name, target, speed);
         }
@@ -146,14 +174,71 @@ impl Series {
         self.counter("netdrop_dropped_packets_total", &labels, speed);
     }
 
+    /// What the card says of a port, and the rules of a port that has no carrier.
+    fn port(&mut self, target: &str, device: &str, speed: u64) {
+        let link = format!("{target},device=\"{device}\"");
+        for name in [
+            "netdrop_link_speed_bits_per_second",
+            "netdrop_link_max_speed_bits_per_second",
+            "netdrop_link_full_duplex",
+            "netdrop_link_redundant",
+        ] {
+            self.gauge(name, &link, 1);
+        }
+        for (name, labels) in [
+            (
+                "netdrop_port_info",
+                "port=\"da\",driver_version=\"1\",firmware_version=\"2\"",
+            ),
+            (
+                "netdrop_link_down_reason_info",
+                "reason=\"no_cable\",detail=\"\"",
+            ),
+        ] {
+            self.gauge(name, &format!("{link},{labels}"), 1);
+        }
+        for (name, labels) in [
+            (
+                "netdrop_port_lost_packets_total",
+                ",direction=\"receive\",cause=\"missed\"",
+            ),
+            ("netdrop_link_errors_total", ",error=\"fcs\""),
+            ("netdrop_link_fec_corrected_blocks_total", ""),
+            ("netdrop_link_fec_uncorrectable_blocks_total", ""),
+            ("netdrop_link_tx_timeouts_total", ",queue=\"0\""),
+        ] {
+            self.counter(name, &format!("{link}{labels}"), speed);
+        }
+        let watched = format!("{link},host=\"h\",watch=\"page\",port=\"{device}\",bond=\"\"");
+        for (name, value) in [
+            ("instance_device:netdrop_link_info:watched", 1),
+            ("instance_device:netdrop_link_carrier_lost:watched", 1),
+            (
+                "instance_device:netdrop_link_carrier_losses:increase5m",
+                speed,
+            ),
+        ] {
+            self.gauge(name, &watched, value);
+        }
+        let down = format!("{link},host=\"h\",link=\"no_carrier\",state=\"SYN_SENT\"");
+        self.gauge(
+            "instance_device:netdrop_link_down_dropped_packets:increase5m",
+            &down,
+            speed,
+        );
+    }
+
     /// A link that has no carrier and loses it again at each scrape.
     fn link(&mut self, target: &str, device: &str, physical: &str, speed: u64) {
         let link = format!("{target},device=\"{device}\"");
-        let info =
-            format!("{link},kind=\"\",driver=\"x\",lower=\"\",master=\"\",physical=\"{physical}\"");
+        let info = format!(
+            "{link},kind=\"\",driver=\"x\",lower=\"\",master=\"\",bond=\"\",watch=\"page\",port=\"{device}\",physical=\"{physical}\""
+        );
         self.gauge("netdrop_link_info", &info, 1);
         self.gauge("netdrop_link_admin_up", &link, 1);
         self.gauge("netdrop_link_carrier", &link, 0);
+        self.gauge("netdrop_link_carrier_lost", &link, 1);
+        self.counter("netdrop_link_carrier_losses_total", &link, speed);
         self.counter("netdrop_link_carrier_up_changes_total", &link, speed);
         for transition in ["carrier_up", "carrier_down", "admin_up", "admin_down"] {
             let labels = format!("{link},transition=\"{transition}\"");

@@ -101,6 +101,7 @@ impl Chain {
                 address: exporter.address(),
                 instance: Some(&format!("{HOST}:10095")),
             }],
+            ports: None,
             leave_out: Some(OF_THE_MACHINE),
             rules: vec![rules.path()],
             alertmanager: Some(alertmanager.address()),
