@@ -25,6 +25,9 @@ put "$manual/$name.bash" usr/share/bash-completion/completions/$name
 put "$manual/$name.fish" usr/share/fish/vendor_completions.d/$name.fish
 put "$manual/_$name" usr/share/zsh/site-functions/_$name
 
+# A drop-in for systemd that nobody reads until it is copied.
+put packaging/optics.conf usr/share/$name/optics.conf
+
 # Rules, runbooks and dashboards, without their tests, tools and pictures.
 find alerts dashboards -type f ! -path '*/tests/*' -regex '.*\.\(yml\|yaml\|json\|md\)' | sort | while read -r file; do
     put "$file" "usr/share/$name/$file"

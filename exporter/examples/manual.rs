@@ -41,6 +41,7 @@ fn main() -> anyhow::Result<()> {
     write_man_page(&command, NAME, &directory)?;
     for other in command
         .get_subcommands()
+        .filter(|it| !it.is_hide_set())
         .filter(|c| c.get_name() != "serve")
     {
         let name = format!("{NAME}-{}", other.get_name());

@@ -9,6 +9,7 @@ use anyhow::Context;
 use log::LevelFilter;
 use netdrop_exporter::{
     cli::{Command, ServeArgs},
+    collectors::optics,
     error::one_line,
     kernel, logging,
     metrics::{REVISION, VERSION},
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Snapshot(_) | Command::Healthcheck(_) => {
             logging::start(LevelFilter::Warn, logging::Format::Text)
         }
+        Command::OpticsHelper => optics::helper::run(),
     };
     run(command).unwrap_or_else(|e| {
         log::error!("{}", one_line(&e));
@@ -63,6 +65,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Serve(args) => serve(args).await,
             Command::Snapshot(args) => return snapshot::run(args).await,
             Command::Healthcheck(args) => args.ask(),
+            // It has long begun, before there was anything that it could share.
+            Command::OpticsHelper => optics::helper::run(),
         }
         .map(|()| ExitCode::SUCCESS)
     });
@@ -73,9 +77,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (stopped, hangups) = signals::handle()?;
     let listeners = args.listeners()?;
-    let confined = privileges::confine(&args.readable());
     let privileged = Privileged::at_start();
     let common = args.common();
+    args.collectors.start_helpers(&common, &privileged);
+    let confined = privileges::confine(&args.readable());
     let opened = args.collectors.open(common, &privileged);
     // Before the first thread: each has its own.
     let unprivileged = privileges::give_up(privileged, || opened.work_now())?;

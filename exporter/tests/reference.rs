@@ -132,7 +132,7 @@ fn label_names(mut labels: &str) -> Vec<&str> {
 fn flags_tables(command: &Command) -> String {
     let mut tables = flags_table(command, &BTreeSet::new());
     let of_daemon = names(command);
-    let mut others = command.get_subcommands();
+    let mut others = command.get_subcommands().filter(|it| !it.is_hide_set());
     while let Some(other) = others.find(|other| other.get_name() != "serve") {
         let about = other.get_about().map(ToString::to_string);
         write!(

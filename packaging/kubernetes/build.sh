@@ -12,7 +12,7 @@ base=$out/kubernetes
 
 rm -rf "$base"
 mkdir -p "$base/dashboards"
-cp packaging/kubernetes/{namespace,daemonset,podmonitor}.yaml "$base/"
+cp packaging/kubernetes/{namespace,daemonset,podmonitor,optics}.yaml "$base/"
 cp dashboards/*.json "$base/dashboards/"
 dashboards=$(cd "$base" && printf '%s, ' dashboards/*.json)
 sed "s|@VERSION@|$version|; s|@DASHBOARDS@|${dashboards%, }|" packaging/kubernetes/kustomization.yaml >"$base/kustomization.yaml"

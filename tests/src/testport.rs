@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -56,6 +57,21 @@ impl TestPort {
     pub fn set(&self, setting: &str, value: impl Display) {
         let path = self.settings.join(setting);
         fs::write(&path, value.to_string()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+
+    /// What the driver was set to, or has come to.
+    pub fn get(&self, setting: &str) -> String {
+        let path = self.settings.join(setting);
+        fs::read_to_string(path).unwrap().trim().to_owned()
+    }
+
+    /// Writes halves of pages of the module's memory, from this one on (`eeprom_write` in
+    /// `tests/kernels/module/settings.c` says how they are numbered).
+    pub fn write_eeprom(&self, first: usize, bytes: &[u8]) {
+        let mut path = self.settings.join("module");
+        path.push("eeprom");
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(bytes, 128 * first as u64).unwrap();
     }
 
     /// Whether the module has this setting on this kernel.

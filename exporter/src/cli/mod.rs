@@ -11,6 +11,7 @@ use log::Level;
 use once_cell::sync::Lazy;
 
 use crate::{
+    collectors::optics,
     logging,
     metrics::{REVISION, VERSION},
 };
@@ -56,6 +57,9 @@ pub enum Command {
     Snapshot(SnapshotArgs),
     /// Ask a running exporter whether it is healthy.
     Healthcheck(HealthcheckArgs),
+    /// What the exporter starts for its collector `optics`: reads modules for who is on standard input.
+    #[command(name = optics::helper::COMMAND, hide = true)]
+    OpticsHelper,
 }
 
 impl Command {
@@ -109,7 +113,7 @@ mod testing {
         let words = ["netdrop-exporter"].iter().chain(flags);
         match super::parse(words) {
             Ok(Command::Serve(args)) => Ok(args),
-            Ok(Command::Snapshot(_) | Command::Healthcheck(_)) => {
+            Ok(Command::Snapshot(_) | Command::Healthcheck(_) | Command::OpticsHelper) => {
                 unreachable!("another command: {flags:?}")
             }
             Err(error) => {

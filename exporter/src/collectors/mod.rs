@@ -25,7 +25,8 @@ pub mod process;
 mod register;
 
 pub use register::{
-    Answer, Common, DroppedWhileDown, FollowedLink, FollowedLinks, NoFlags, Open, Opened, PortWatch,
+    Answer, Common, DroppedWhileDown, FollowedLink, FollowedLinks, ModuleWatch, NoFlags, Open,
+    Opened, PortWatch,
 };
 use register::{Chosen, Entry, Runs};
 
@@ -34,8 +35,8 @@ use register::{Chosen, Entry, Runs};
 const WORK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Every collector: its name, when it runs, what it does, and how it opens.
-fn register() -> [Entry; 5] {
-    use Runs::{Always, AlwaysShownByDefault, ByDefault};
+fn register() -> [Entry; 6] {
+    use Runs::{Always, AlwaysShownByDefault, ByDefault, OnRequest};
     let followed = ". They are followed all the same, for the names of devices";
     [
         Entry::new(
@@ -50,6 +51,12 @@ fn register() -> [Entry; 5] {
             AlwaysShownByDefault(followed),
             "serve the state of links",
             link::open,
+        ),
+        Entry::new(
+            optics::NAME,
+            OnRequest,
+            "read transceiver modules, through a helper process that keeps CAP_NET_ADMIN",
+            optics::open,
         ),
         Entry::new("port", ByDefault, "read what network cards say", port::open),
         Entry::new("process", Always, "serve what this costs", process::open),
@@ -94,9 +101,18 @@ impl Flags {
         on.map(|chosen| chosen.name).collect()
     }
 
+    /// Starts the processes that the collectors need, before this thread is confined.
+    pub fn start_helpers(&self, common: &Common, privileged: &Privileged) {
+        if self.switched_on().contains(&optics::NAME) {
+            optics::start_helper(common, privileged);
+        }
+    }
+
     /// Opens the collectors that are to run: takes what needs privileges.
     pub fn open(self, common: Common, privileged: &Privileged) -> OpenedCollectors {
-        let runs = |chosen: &Chosen| chosen.is_on || chosen.runs != Runs::ByDefault;
+        let runs = |chosen: &Chosen| {
+            chosen.is_on || !matches!(chosen.runs, Runs::ByDefault | Runs::OnRequest)
+        };
         let opened = self
             .chosen
             .into_iter()

@@ -1,12 +1,13 @@
 //! What a line of the register is: a collector's name, its default, its help, and how it opens.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use clap::{ArgAction, ArgMatches, Args, Command};
 use once_cell::sync::OnceCell;
 
 use crate::{
+    collectors::optics::helper::Helper,
     devices::{DeviceFilter, Devices, IfIndex},
     kernel::{name::Name, netlink::ethtool::down_reason::DownReason},
     metrics::Collector,
@@ -29,6 +30,10 @@ pub struct Common {
     pub followed_links: OnceCell<Arc<dyn FollowedLinks>>,
     /// Set by the collector `port`, told and asked by `link`.
     pub port_watch: OnceCell<Arc<dyn PortWatch>>,
+    /// Set by the collector `optics`, told by `link`.
+    pub module_watch: OnceCell<Arc<dyn ModuleWatch>>,
+    /// Started before anything is given up, taken by the collector `optics`.
+    pub optics_helper: Mutex<Option<anyhow::Result<Helper>>>,
 }
 
 impl Common {
@@ -42,6 +47,8 @@ impl Common {
             dropped_while_down: OnceCell::new(),
             followed_links: OnceCell::new(),
             port_watch: OnceCell::new(),
+            module_watch: OnceCell::new(),
+            optics_helper: Mutex::default(),
         }
     }
 }
@@ -124,6 +131,15 @@ impl<T> Answer<T> {
     }
 }
 
+/// What the collector `optics` is to `link`. Nothing here waits for a driver.
+pub trait ModuleWatch: Send + Sync {
+    /// Links came or went, or are called otherwise.
+    fn links_changed(&self);
+
+    /// The carrier of a link changed.
+    fn carrier_changed(&self, link: IfIndex);
+}
+
 /// A collector that holds everything it needs privileges for, and has no thread yet.
 pub trait Opened {
     /// Whether it can go on with the capabilities that this thread has now.
@@ -163,6 +179,8 @@ pub(super) enum Runs {
     Always,
     /// Unless it is switched off.
     ByDefault,
+    /// If it is switched on.
+    OnRequest,
     /// Always, for the others need it; switched off, it is not shown. The text tells users why.
     AlwaysShownByDefault(&'static str),
 }
@@ -205,11 +223,10 @@ impl Entry {
 
     /// Adds `--no-collector.NAME`, `--collector.NAME` and the collector's own flags.
     pub(super) fn augment(&self, command: Command) -> Command {
-        let (on, off) = (self.switch_on(), self.switch_off());
         let command = match self.runs {
             Runs::Always => command,
-            Runs::ByDefault => command.args(switches(on, off, self.purpose, "")),
-            Runs::AlwaysShownByDefault(note) => command.args(switches(on, off, self.purpose, note)),
+            Runs::ByDefault | Runs::OnRequest => command.args(self.switches("")),
+            Runs::AlwaysShownByDefault(note) => command.args(self.switches(note)),
         };
         (self.add_flags)(command)
     }
@@ -217,7 +234,13 @@ impl Entry {
     /// What the flags say about this collector.
     pub(super) fn choose(self, matches: &ArgMatches) -> Result<Chosen, clap::Error> {
         let open = (self.parse)(matches)?;
-        let is_on = self.runs == Runs::Always || !matches.get_flag(&self.switch_off());
+        let is_on = match self.runs {
+            Runs::Always => true,
+            Runs::OnRequest => matches.get_flag(&self.switch_on()),
+            Runs::ByDefault | Runs::AlwaysShownByDefault(_) => {
+                !matches.get_flag(&self.switch_off())
+            }
+        };
         Ok(Chosen {
             name: self.name,
             runs: self.runs,
@@ -233,6 +256,31 @@ impl Entry {
     fn switch_off(&self) -> String {
         format!("no-collector.{}", self.name)
     }
+
+    /// A pair of flags of which the last one wins.
+    fn switches(&self, note: &str) -> [clap::Arg; 2] {
+        let (on, off) = (self.switch_on(), self.switch_off());
+        let mut does = self.purpose.to_owned();
+        let mut does_not = format!("Do not {does}{note}");
+        does[..1].make_ascii_uppercase();
+        let default = match self.runs {
+            Runs::OnRequest => &mut does_not,
+            _ => &mut does,
+        };
+        default.push_str(" (the default)");
+        [
+            clap::Arg::new(off.clone())
+                .long(off.clone())
+                .action(ArgAction::SetTrue)
+                .overrides_with(on.clone())
+                .help(does_not),
+            clap::Arg::new(on.clone())
+                .long(on)
+                .action(ArgAction::SetTrue)
+                .overrides_with(off)
+                .help(does),
+        ]
+    }
 }
 
 /// A collector as the command line wants it.
@@ -241,23 +289,4 @@ pub(super) struct Chosen {
     pub(super) runs: Runs,
     pub(super) is_on: bool,
     pub(super) open: OpenWithFlags,
-}
-
-/// A pair of flags of which the last one wins.
-fn switches(on: String, off: String, purpose: &str, note: &str) -> [clap::Arg; 2] {
-    let mut purpose = purpose.to_owned();
-    let not = format!("Do not {purpose}{note}");
-    purpose[..1].make_ascii_uppercase();
-    [
-        clap::Arg::new(off.clone())
-            .long(off.clone())
-            .action(ArgAction::SetTrue)
-            .overrides_with(on.clone())
-            .help(not),
-        clap::Arg::new(on.clone())
-            .long(on)
-            .action(ArgAction::SetTrue)
-            .overrides_with(off)
-            .help(format!("{purpose} (the default)")),
-    ]
 }

@@ -13,7 +13,7 @@ use rustix::{
     },
 };
 
-use super::{Privileged, Unprivileged, each};
+use super::{Privileged, Unprivileged, each, names};
 
 const NONE: CapabilitySet = CapabilitySet::empty();
 
@@ -38,31 +38,11 @@ pub fn give_up(
     _privileged: Privileged,
     reads_maps: impl FnOnce() -> bool,
 ) -> anyhow::Result<Unprivileged> {
-    let before =
-        capabilities(None).with_context(|| format!("cannot read capabilities: {REMEDY}"))?;
-    let mut refused = None;
-    let mut note = |what: &str, outcome: io::Result<()>| {
-        if let Err(error) = outcome {
-            refused.get_or_insert_with(|| anyhow::Error::new(error).context(what.to_owned()));
-        }
-    };
-    // First, because it takes CAP_SETPCAP in the effective set.
-    note("empty the bounding set", empty_bounding_set(&before));
-    let readers = before.permitted & (READ_MAPS[0] | READ_MAPS[1]);
-    note("give up capabilities", hold(NONE, readers));
+    let mut change = Change::begin()?;
+    let readers = change.before.permitted & (READ_MAPS[0] | READ_MAPS[1]);
+    change.note("give up capabilities", hold(NONE, readers));
     let kept = if reads_maps() { NONE } else { first(readers) };
-    note("give up capabilities", hold(kept, kept));
-    note(
-        "set no_new_privs",
-        set_no_new_privs(true).map_err(Into::into),
-    );
-
-    let left = left_over(&before, kept)
-        .with_context(|| format!("cannot check what is given up: {REMEDY}"))?;
-    if !left.is_empty() {
-        let refused = refused.unwrap_or_else(|| anyhow!("no call failed"));
-        return Err(refused.context(format!("cannot give up {}: {REMEDY}", left.join(" and "))));
-    }
+    let before = change.keep(kept)?;
     ensure!(
         threads() <= 1,
         "cannot give up the capabilities of another thread: start without LD_PRELOAD, which may have made it"
@@ -71,6 +51,60 @@ pub fn give_up(
         at_start: before.effective,
         kept,
     })
+}
+
+/// Gives up all capabilities of this thread but these, as [`give_up`] does.
+///
+/// # Errors
+///
+/// As of [`give_up`], and if one of them is missing.
+pub fn keep_only(_privileged: Privileged, kept: CapabilitySet) -> anyhow::Result<()> {
+    let change = Change::begin()?;
+    let missing = kept - change.before.permitted;
+    ensure!(missing.is_empty(), "{} is missing", names(missing));
+    change.keep(kept).map(drop)
+}
+
+/// What is being given up, and the first call that was refused.
+struct Change {
+    before: CapabilitySets,
+    refused: Option<anyhow::Error>,
+}
+
+impl Change {
+    /// Empties the bounding set.
+    fn begin() -> anyhow::Result<Self> {
+        let before = capabilities(None);
+        let before = before.with_context(|| format!("cannot read capabilities: {REMEDY}"))?;
+        let mut change = Self {
+            before,
+            refused: None,
+        };
+        // First, because it takes CAP_SETPCAP in the effective set.
+        change.note("empty the bounding set", empty_bounding_set(&before));
+        Ok(change)
+    }
+
+    fn note(&mut self, what: &str, outcome: io::Result<()>) {
+        if let Err(error) = outcome {
+            self.refused
+                .get_or_insert_with(|| anyhow::Error::new(error).context(what.to_owned()));
+        }
+    }
+
+    /// Gives up everything else, and looks whether that is so. Returns what there was.
+    fn keep(mut self, kept: CapabilitySet) -> anyhow::Result<CapabilitySets> {
+        self.note("give up capabilities", hold(kept, kept));
+        let new_privileges = set_no_new_privs(true).map_err(Into::into);
+        self.note("set no_new_privs", new_privileges);
+        let left = left_over(&self.before, kept)
+            .with_context(|| format!("cannot check what is given up: {REMEDY}"))?;
+        if !left.is_empty() {
+            let refused = self.refused.unwrap_or_else(|| anyhow!("no call failed"));
+            return Err(refused.context(format!("cannot give up {}: {REMEDY}", left.join(" and "))));
+        }
+        Ok(self.before)
+    }
 }
 
 /// The one that is kept of those that let a process read maps.

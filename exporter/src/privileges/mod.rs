@@ -18,8 +18,8 @@ mod confine;
 mod give_up;
 mod sys;
 
-pub use confine::{Unconfined, confine};
-pub use give_up::give_up;
+pub use confine::{Unconfined, confine, confine_to_nothing};
+pub use give_up::{give_up, keep_only};
 
 /// What the drop collector needs to load its program.
 const LOAD: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
@@ -86,6 +86,11 @@ pub fn why_no_bpf() -> String {
 /// Why the kernel hides its symbols, with the remedy.
 pub fn why_hidden_symbols() -> String {
     Standing::now().why_hidden_symbols()
+}
+
+/// Whether this thread has a capability.
+pub fn has(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
 /// The name of no capability.

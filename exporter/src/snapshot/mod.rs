@@ -83,9 +83,10 @@ pub async fn run(args: SnapshotArgs) -> anyhow::Result<ExitCode> {
 
 /// The collectors of the daemon, started without privileges.
 fn start(args: SnapshotArgs) -> anyhow::Result<Collectors> {
-    let confined = privileges::confine(&[&args.procfs, &args.sysfs]);
     let privileged = Privileged::at_start();
     let common = Common::new(&args.procfs, &args.sysfs, DeviceFilter::All);
+    args.collectors.start_helpers(&common, &privileged);
+    let confined = privileges::confine(&[&args.procfs, &args.sysfs]);
     let opened = args.collectors.open(common, &privileged);
     let unprivileged = privileges::give_up(privileged, || opened.work_now())?;
     logging::write_in_background(&unprivileged)?;

@@ -26,6 +26,7 @@ mod modules;
 mod names;
 mod namespaces;
 mod nested;
+mod optics;
 mod ports;
 mod privileges;
 mod reasons_rx;

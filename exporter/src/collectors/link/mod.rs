@@ -118,6 +118,7 @@ impl LinkCollector {
                 common.dropped_while_down.get().cloned(),
             ),
             port_watch,
+            module_watch: common.module_watch.get().cloned(),
             stop: stop.try_clone().context("share the eventfd")?,
             complete: Some(complete),
         };

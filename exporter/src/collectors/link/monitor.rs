@@ -23,7 +23,7 @@ use super::{
     table::{Change, Event, Moment},
 };
 use crate::{
-    collectors::PortWatch,
+    collectors::{ModuleWatch, PortWatch},
     devices::{Devices, IfIndex},
     error::one_line,
 };
@@ -42,6 +42,7 @@ pub(super) struct Monitor {
     pub(super) sysfs: Sysfs,
     pub(super) journal: Journal,
     pub(super) port_watch: Arc<dyn PortWatch>,
+    pub(super) module_watch: Option<Arc<dyn ModuleWatch>>,
     /// Readable or closed when the thread is to end.
     pub(super) stop: OwnedFd,
     /// To be told when the table is complete for the first time.
@@ -110,7 +111,7 @@ impl Monitor {
             self.note(events, &mut news);
         }
         // Also what was read before an error.
-        self.tell_port_watch(version, &news.changes);
+        self.tell_watches(version, &news.changes);
         self.write_log(news);
         read?;
         Ok(Turn::Again)
@@ -205,12 +206,17 @@ impl Monitor {
         }
     }
 
-    fn tell_port_watch(&self, version: u64, changes: &[Change]) {
+    /// Tells those who ask drivers.
+    fn tell_watches(&self, version: u64, changes: &[Change]) {
+        let modules = self.module_watch.as_ref();
         if self.shared.table().version() != version {
             self.port_watch.links_changed();
+            modules.inspect(|watch| watch.links_changed());
         }
         for change in changes.iter().filter(|change| change.left.is_none()) {
-            self.port_watch.carrier_changed(change.link.index);
+            let link = change.link.index;
+            self.port_watch.carrier_changed(link);
+            modules.inspect(|watch| watch.carrier_changed(link));
         }
     }
 

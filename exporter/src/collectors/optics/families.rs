@@ -1,9 +1,14 @@
 //! What modules say as metric families. Pure.
 
+use std::time::UNIX_EPOCH;
+
 use prometheus::proto::{Metric, MetricFamily};
 
-use super::module::{Flag, Lane, Module, Reading};
-use crate::metrics::{gauge, sample};
+use super::{
+    module::{Flag, Lane, Measured, Module, Reading},
+    table::Port,
+};
+use crate::metrics::{counter, gauge, sample};
 
 /// A module in a port, as it is served.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +28,42 @@ pub enum Serials {
     Shown,
     /// They are not.
     Hidden,
+}
+
+/// Appends the families of all ports.
+pub(super) fn append_ports(ports: &[&Port], serials: Serials, families: &mut Vec<MetricFamily>) {
+    let names: Vec<_> = ports.iter().map(|port| port.name.label()).collect();
+    let with_names = || names.iter().zip(ports);
+    let modules = with_names().filter_map(|(name, port)| {
+        Some(Shown {
+            device: name,
+            module: port.module.as_ref()?,
+            flags: &port.flags,
+        })
+    });
+    append(&modules.collect::<Vec<_>>(), serials, families);
+    families.push(gauge(
+        "netdrop_module_last_read_timestamp_seconds",
+        "Unix time at which the module was last read.",
+        with_names().filter_map(|(name, port)| {
+            let since = port.read_at?.duration_since(UNIX_EPOCH);
+            Some(of_lane(
+                name,
+                None,
+                since.map_or(0.0, |since| since.as_secs_f64()),
+            ))
+        }),
+    ));
+    families.push(counter(
+        "netdrop_module_read_failures_total",
+        "Readings of the module that gave nothing, or less than they should, by cause; what is missing is absent.",
+        with_names().flat_map(|(name, port)| {
+            port.failures.iter().map(move |(cause, count)| {
+                let labels = [("cause", cause.label()), ("device", &**name)];
+                sample(&labels, *count as f64)
+            })
+        }),
+    ));
 }
 
 /// Appends the families of all modules.
@@ -97,7 +138,7 @@ fn measured(modules: &[Shown<'_>]) -> [MetricFamily; 5] {
             ),
         };
         let samples = modules.iter().flat_map(|shown| {
-            let of_it = move |it: &&super::module::Measured| it.reading == reading;
+            let of_it = move |it: &&Measured| it.reading == reading;
             let measured = shown.module.measured.iter().filter(of_it);
             measured.map(|it| of_lane(shown.device, it.lane, it.value))
         });
@@ -158,4 +199,83 @@ fn of_lane(device: &str, lane: Lane, value: f64) -> Metric {
     let mut labels = vec![("device", device)];
     labels.extend(lane.as_deref().map(|lane| ("lane", lane)));
     sample(&labels, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant, SystemTime};
+
+    use super::*;
+    use crate::{
+        collectors::optics::{
+            module::{Identity, Level, Pages},
+            table::{Cause, Table},
+            testing::link,
+        },
+        devices::IfIndex,
+        metrics::testing::assert_golden,
+    };
+
+    fn measured(reading: Reading, lane: Lane, value: f64) -> Measured {
+        Measured {
+            reading,
+            lane,
+            value,
+        }
+    }
+
+    fn module() -> Module {
+        let lane = Some(1);
+        Module {
+            identity: Identity {
+                kind: "SFP".to_owned(),
+                vendor: "FINISAR".to_owned(),
+                part: "FTLX1471".to_owned(),
+                revision: "A".to_owned(),
+                serial: "X12".to_owned(),
+                wavelength: "1310".to_owned(),
+            },
+            measured: vec![
+                measured(Reading::Temperature, None, 34.875),
+                measured(Reading::Supply, None, 3.3016),
+                measured(Reading::RxPower, lane, 0.0000099),
+                measured(Reading::TxPower, lane, 0.0005518),
+                measured(Reading::Bias, lane, 0.027872),
+            ],
+            thresholds: vec![
+                (Reading::RxPower, Level::LowWarning, 0.0000158),
+                (Reading::Temperature, Level::HighAlarm, 78.0),
+            ],
+            flags: vec![
+                (
+                    Flag::Beyond(Reading::RxPower, Level::LowWarning),
+                    lane,
+                    true,
+                ),
+                (Flag::Beyond(Reading::Supply, Level::LowWarning), None, true),
+                (Flag::Beyond(Reading::Bias, Level::HighAlarm), lane, false),
+                (Flag::RxLossOfSignal, lane, false),
+                (Flag::TxFault, lane, true),
+            ],
+            doubts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn modules_are_served_as_in_the_golden_page() {
+        let mut table = Table::default();
+        table.set_links(&[link(2, "eth0"), link(3, "eth1"), link(4, "eth2")]);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
+        table.update(IfIndex(2), |port| {
+            port.count(Cause::MissingPage);
+            port.read(module(), Pages::new(), at, Instant::now());
+        });
+        table.update(IfIndex(3), |port| {
+            port.failed(Cause::Io);
+            port.failed(Cause::Io);
+        });
+        let mut families = Vec::new();
+        append_ports(&table.shown(), Serials::Shown, &mut families);
+        assert_golden("modules", families);
+    }
 }

@@ -13,6 +13,7 @@ mod cost;
 mod lines;
 mod lost;
 mod numbers;
+mod optics;
 
 /// Drops are not counted here.
 const PORTS_ONLY: [&str; 1] = ["--no-collector.drops"];

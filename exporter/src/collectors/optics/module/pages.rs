@@ -97,6 +97,14 @@ impl HalfPage {
         }
     }
 
+    /// How many bytes its checksums are about, with them; what follows may change any time.
+    pub fn checked(self) -> usize {
+        match self {
+            Self::Lower | Self::Diagnostics | Self::Page00 => 96,
+            _ => HALF,
+        }
+    }
+
     /// Whether a module's maker wrote it once and for all.
     pub fn is_static(self) -> bool {
         matches!(self, Self::Page01 | Self::Page02 | Self::Page03)

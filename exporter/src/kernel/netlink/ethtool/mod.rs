@@ -1,7 +1,7 @@
 //! The generic netlink family `ethtool` (`Documentation/networking/ethtool-netlink.rst`): requests, and
 //! answers as typed snapshots. Pure.
 //!
-//! Nothing here needs a privilege. Each request takes the RTNL lock, and some drivers ask their
+//! Nothing here but [`module_eeprom`] needs a privilege. Each request takes the RTNL lock, and some drivers ask their
 //! firmware before they answer. Minimum kernel: 5.6; what came later is absent in older ones.
 
 pub mod down_reason;
@@ -10,6 +10,7 @@ pub mod groups;
 pub mod link_info;
 pub mod link_modes;
 pub mod link_state;
+pub mod module_eeprom;
 pub mod pause;
 
 use super::{
