@@ -116,8 +116,14 @@ def check_names(metrics):
     labels = TARGET_LABELS | made | {label for of in (*metrics.values(), *FOREIGN.values()) for label in of}
     values = {label: set().union(*(of.get(label, ()) for of in metrics.values())) for label in CLOSED}
     for rule in rules():
+        # Rules make values, too.
+        for label, value in re.findall(r'"(\w+)", "(\w+)", "", ""', rule["expr"]):
+            values.get(label, set()).add(value)
+    for rule in rules():
         where = rule.get("alert") or rule["record"]
-        queries = re.findall(r'printf "((?:[^"\\]|\\.)*)"', str(rule.get("annotations", {}).get("description", "")))
+        texts = re.findall(r'printf "((?:[^"\\]|\\.)*)"', str(rule.get("annotations", {}).get("description", "")))
+        # The others are parts of a selector.
+        queries = [text for text in texts if "{" in text]
         # Without comments, which name thresholds.
         for expression in [re.sub(r"  # .*", "", rule["expr"])] + [query.replace("%q", '""') for query in queries]:
             for listed in LISTS.findall(expression):

@@ -33,6 +33,14 @@ pub struct Setup<'a> {
     pub namespace: Option<&'a Namespace>,
     /// The directory of its data; without one, an empty one of its own.
     pub data: Option<&'a Path>,
+    /// More entries below `scrape_configs:`, as YAML.
+    pub more_scrapes: String,
+    /// External labels, as a mapping in YAML.
+    pub external_labels: &'a str,
+    /// Where it writes all samples to; it is an agent then, and has neither rules nor queries.
+    pub remote_write: Option<SocketAddr>,
+    /// Whether it takes what an agent writes.
+    pub takes_writes: bool,
 }
 
 /// A target of its own job.
@@ -85,6 +93,10 @@ impl Default for Setup<'_> {
             alertmanager: None,
             namespace: None,
             data: None,
+            more_scrapes: String::new(),
+            external_labels: "{}",
+            remote_write: None,
+            takes_writes: false,
         }
     }
 }
@@ -97,10 +109,16 @@ impl Prometheus {
         fs::write(&config, setup.config()).unwrap();
         let own = directory.path().join("data");
         let data = setup.data.unwrap_or(&own);
-        let arguments = [
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", data.display()),
-        ];
+        let mut arguments = vec![format!("--config.file={}", config.display())];
+        if setup.remote_write.is_some() {
+            arguments.push("--enable-feature=agent".to_owned());
+            arguments.push(format!("--storage.agent.path={}", data.display()));
+        } else {
+            arguments.push(format!("--storage.tsdb.path={}", data.display()));
+        }
+        if setup.takes_writes {
+            arguments.push("--web.enable-remote-write-receiver".to_owned());
+        }
         Self {
             server: Server::start("prometheus", &[], &arguments, "/-/ready", setup.namespace),
             _directory: directory,
@@ -162,12 +180,22 @@ impl Setup<'_> {
     fn config(&self) -> String {
         let (scrape, evaluation) = (self.scrape_interval, self.evaluation_interval);
         let mut text = format!(
-            "global: {{scrape_interval: {scrape}s, scrape_timeout: {scrape}s, evaluation_interval: {evaluation}s}}\n"
+            "global: {{scrape_interval: {scrape}s, scrape_timeout: {scrape}s, evaluation_interval: {evaluation}s, external_labels: {}}}\n",
+            self.external_labels
         );
-        text.push_str("rule_files:\n");
+        if !self.rules.is_empty() {
+            text.push_str("rule_files:\n");
+        }
         for path in &self.rules {
             let path = path.canonicalize().unwrap();
             writeln!(text, "- {}", path.display()).unwrap();
+        }
+        if let Some(address) = self.remote_write {
+            writeln!(
+                text,
+                "remote_write:\n- {{url: 'http://{address}/api/v1/write', queue_config: {{batch_send_deadline: 1s}}}}"
+            )
+            .unwrap();
         }
         text.push_str("scrape_configs:\n");
         for Target {
@@ -199,6 +227,7 @@ impl Setup<'_> {
                 }
             }
         }
+        text.push_str(&self.more_scrapes);
         if let Some(address) = self.alertmanager {
             writeln!(
                 text,

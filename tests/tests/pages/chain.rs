@@ -74,7 +74,8 @@ pub(crate) struct Chain {
     pub(crate) webhook: Webhook,
     pub(crate) prometheus: Prometheus,
     pub(crate) alertmanager: Alertmanager,
-    exporter: Exporter,
+    _agent: Option<Prometheus>,
+    exporter: Option<Exporter>,
     pub(crate) rules: NamedTempFile,
     pub(crate) uplink: Uplink,
 }
@@ -83,6 +84,15 @@ impl Chain {
     /// Starts it with so many seconds between scrapes and between evaluations, and waits until the host's links
     /// have settled.
     pub(crate) fn start(interval: u32, pace: Pace) -> Self {
+        Self::start_with(interval, pace, None)
+    }
+
+    /// The same with rules that run centrally: an agent with these external labels scrapes, and writes to Prometheus.
+    pub(crate) fn start_behind_agent(interval: u32, pace: Pace, external_labels: &str) -> Self {
+        Self::start_with(interval, pace, Some(external_labels))
+    }
+
+    fn start_with(interval: u32, pace: Pace, agent: Option<&str>) -> Self {
         let uplink = Uplink::named(CARD);
         let host = &uplink.host;
         let exporter = Exporter::launch()
@@ -93,21 +103,43 @@ impl Chain {
         let webhook = Webhook::start(Some(host));
         let alertmanager = Alertmanager::start(&routes(webhook.address(), pace), Some(host));
         let rules = rules(pace);
-        let prometheus = Prometheus::start(&Setup {
+        let instance = format!("{HOST}:10095");
+        let scrapes = Setup {
             scrape_interval: interval,
             evaluation_interval: interval,
             targets: vec![Target {
                 job: "netdrop",
                 address: exporter.address(),
-                instance: Some(&format!("{HOST}:10095")),
+                instance: Some(&instance),
             }],
             ports: None,
             leave_out: Some(OF_THE_MACHINE),
-            rules: vec![rules.path()],
-            alertmanager: Some(alertmanager.address()),
             namespace: Some(host),
-            data: None,
-        });
+            ..Setup::default()
+        };
+        let evaluates = |setup: Setup<'_>| {
+            Prometheus::start(&Setup {
+                rules: vec![rules.path()],
+                alertmanager: Some(alertmanager.address()),
+                ..setup
+            })
+        };
+        let (prometheus, agent) = match agent {
+            None => (evaluates(scrapes), None),
+            Some(external_labels) => {
+                let central = evaluates(Setup {
+                    targets: Vec::new(),
+                    takes_writes: true,
+                    ..scrapes.clone()
+                });
+                let agent = Prometheus::start(&Setup {
+                    external_labels,
+                    remote_write: Some(central.address()),
+                    ..scrapes
+                });
+                (central, Some(agent))
+            }
+        };
         wait_until("the host's links have settled", SETTLED + SOON, || {
             started.elapsed() > SETTLED
         });
@@ -122,7 +154,8 @@ impl Chain {
             webhook,
             prometheus,
             alertmanager,
-            exporter,
+            _agent: agent,
+            exporter: Some(exporter),
             rules,
             uplink,
         }
@@ -136,10 +169,20 @@ impl Chain {
             .collect()
     }
 
+    /// Ends the exporter, and starts another one in its place.
+    pub(crate) fn restart_exporter(&mut self) {
+        let old = self.exporter.take().unwrap();
+        let address = format!("--web.listen-address={}", old.address());
+        old.stop();
+        let host = &self.uplink.host;
+        let new = Exporter::launch().arguments(&[SETTLE, &address]);
+        self.exporter = Some(new.namespace(host).start());
+    }
+
     /// How often the card has lost its carrier, as the exporter says.
     pub(crate) fn losses(&self) -> f64 {
         let labels = [("device", CARD), ("transition", "carrier_down")];
-        let metrics = self.exporter.scrape();
+        let metrics = self.exporter.as_ref().unwrap().scrape();
         metrics
             .value("netdrop_link_transitions_total", &labels)
             .unwrap()
@@ -161,7 +204,7 @@ pub(crate) fn alerts() -> PathBuf {
 }
 
 /// The rules, which take a veth for a port that pages: it has no bus device, and a namespace of a test has no other port.
-fn rules(pace: Pace) -> NamedTempFile {
+pub(crate) fn rules(pace: Pace) -> NamedTempFile {
     let port = r#"netdrop_link_info{watch=~"page|ticket"}"#;
     let stand_in = format!(
         r#"label_replace(label_replace(netdrop_link_info{{device="{CARD}"}}, "watch", "page", "", ""), "port", "$1", "device", "(.+)")"#
@@ -170,14 +213,17 @@ fn rules(pace: Pace) -> NamedTempFile {
     let place = format!("or ignoring (watch) {port}");
     assert!(rules.contains(&place), "the rules have no {place}");
     let file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
-    let rules = rules.replace(&place, &format!("or ignoring (watch) {stand_in}"));
+    let rules = rules.replace(
+        &place,
+        &format!("or ignoring (watch) {port} or ignoring (watch) {stand_in}"),
+    );
     fs::write(file.path(), pace.applied_to(&rules)).unwrap();
     file
 }
 
 /// The example, but with our receiver, and without the long waits: for a ticket, which the page that explains it must
 /// come before, and for the next notification of a group.
-fn routes(receiver: SocketAddr, pace: Pace) -> String {
+pub(crate) fn routes(receiver: SocketAddr, pace: Pace) -> String {
     let example = fs::read_to_string(alerts().join("alertmanager.example.yml")).unwrap();
     let wait = match pace {
         Pace::AsShipped => "group_wait: 40s",

@@ -66,34 +66,42 @@ fn page_silences_only_what_its_port_carries_on_its_host() {
         run(&[&[amtool.to_str().unwrap(), &url, "alert", "add"], labels].concat());
     };
     for alert in [
-        "LinkCarrierDown page host=a device=eth0 port=eth0",
+        "LinkCarrierDown page host=a device=eth0 port=eth0 case=page",
         // The same device, what sits on it, and its flapping.
-        "CongestionDrops ticket host=a device=eth0 port=eth0 case=same",
-        "CongestionDrops ticket host=a device=eth0.7 port=eth0 case=vlan",
+        "NetdropCongestionDrops ticket host=a device=eth0 port=eth0 case=same",
+        "NetdropCongestionDrops ticket host=a device=eth0.7 port=eth0 case=vlan",
         "LinkFlapping ticket host=a device=eth0 port=eth0 case=flapping",
-        // Another port, another host, no port, no host, nothing at all.
-        "CongestionDrops ticket host=a device=eth1 port=eth1 case=eth1",
-        "CongestionDrops ticket host=b device=eth0 port=eth0 case=host",
-        "CongestionDrops ticket host=a case=portless",
-        "CongestionDrops ticket port=eth0 case=hostless",
+        // Another port, host or cluster, no port, no host, nothing at all.
+        "NetdropCongestionDrops ticket host=a device=eth1 port=eth1 case=eth1",
+        "NetdropCongestionDrops ticket host=b device=eth0 port=eth0 case=host",
+        "NetdropCongestionDrops ticket host=a device=eth0 port=eth0 cluster=us case=cluster",
+        "NetdropCongestionDrops ticket host=a case=portless",
+        "NetdropCongestionDrops ticket port=eth0 case=hostless",
         "Other ticket case=bare",
         // And a page without labels, to which each label missing on both sides would be equal.
         "LinkCarrierDown page case=labelless",
         // Where the link does not page, its drops explain lost connects, but not those at a container's device.
         "DropsWhileLinkDown ticket host=a device=eth2 port=eth2 case=down",
         "TcpConnectDrops ticket host=a device=eth2 port=eth2 case=connects",
-        "TcpConnectDrops ticket host=a device=eth2 other_netns=c1 case=container",
+        "TcpConnectDrops ticket host=a device=eth2 netns=c1 case=container",
+        // An incident of many hosts, one of them, and one of another job.
+        "NetdropFleetCarrierLost page job=rack case=fleet",
+        "LinkCarrierDown page job=rack host=c device=eth0 port=eth0 case=single",
+        "LinkCarrierDown page job=other host=c device=eth0 port=eth0 case=job",
     ] {
         let mut words = alert.split(' ');
         let [name, severity] = ["alertname", "severity"].map(|label| {
             let value = words.next().unwrap();
             format!("{label}={value}")
         });
-        let labels: Vec<_> = [&*name, &*severity].into_iter().chain(words).collect();
+        let labels: Vec<_> = [&*name, &*severity, "product=netdrop"]
+            .into_iter()
+            .chain(words)
+            .collect();
         add(&labels);
     }
     wait_until("it has all alerts", SOON, || {
-        alertmanager.alerts().len() == 13
+        alertmanager.alerts().len() == 17
     });
     let alerts = alertmanager.alerts().into_iter();
     let mut silenced: Vec<_> = alerts
@@ -101,5 +109,5 @@ fn page_silences_only_what_its_port_carries_on_its_host() {
         .map(|alert| alert.labels["case"].clone())
         .collect();
     silenced.sort();
-    assert_eq!(silenced, ["connects", "flapping", "same", "vlan"]);
+    assert_eq!(silenced, ["connects", "flapping", "same", "single", "vlan"]);
 }

@@ -11,4 +11,6 @@ mod chain;
 mod files;
 mod healthy;
 mod incident;
+mod outages;
+mod rack;
 mod recording;
