@@ -11,6 +11,8 @@
 pub const DROPS_A: &str = "DROPS_A";
 /// The other one: the program writes one while user space empties the other.
 pub const DROPS_B: &str = "DROPS_B";
+/// `PERCPU_ARRAY` of [`Cell`], one for each map of drops.
+pub const CELLS: &str = "CELLS";
 /// `HASH`, [`NameKey`] to [`DeviceName`]: what the devices of the drops were called.
 pub const NAMES: &str = "NAMES";
 /// `HASH`, [`DropKey::location`] to [`FunctionName`]: which functions the drops were in.
@@ -70,6 +72,18 @@ pub struct DropCount {
     pub packets: u64,
     /// Their `skb->len`.
     pub bytes: u64,
+}
+
+/// What one CPU counts in front of the hash map: the drops of one key, which is in that map, too.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// All zeros until a key has taken the cell over.
+    pub key: DropKey,
+    /// Counted here, and not in the map.
+    pub count: DropCount,
+    /// 1 if the key was hit since it was last missed.
+    pub was_hit: u64,
 }
 
 /// Which device name is meant: of which namespace, ifindex and [`DropKey::name_tag`].
@@ -132,6 +146,7 @@ impl Default for CgroupPath {
 const _: () = assert!(size_of::<CgroupPath>() == 8 + PATH_LEN);
 const _: () = assert!(size_of::<DropKey>() == 32 && align_of::<DropKey>() == 8);
 const _: () = assert!(size_of::<DropCount>() == 16);
+const _: () = assert!(size_of::<Cell>() == size_of::<DropKey>() + size_of::<DropCount>() + 8);
 const _: () = assert!(size_of::<NameKey>() == 12);
 const _: () = assert!(size_of::<DeviceName>() == NAME_LEN);
 const _: () = assert!(size_of::<FunctionName>() == FUNCTION_NAME_LEN);

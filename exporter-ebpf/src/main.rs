@@ -13,5 +13,6 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod cell;
 mod cgroup;
 mod program;

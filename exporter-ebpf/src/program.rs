@@ -17,8 +17,11 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use netdrop_ebpf::{
-    DeviceName, DropCount, DropKey, FUNCTION_NAME_LEN, FunctionName, Link, NameKey, Unattributed,
+    Cell, DeviceName, DropCount, DropKey, FUNCTION_NAME_LEN, FunctionName, Link, NameKey,
+    Unattributed,
 };
+
+use crate::cell;
 
 /// GPL-compatible, as the kernel asks of programs that read its memory.
 #[unsafe(link_section = "license")]
@@ -47,7 +50,7 @@ macro_rules! globals {
     ($($name:ident)*) => {
         $(
             #[unsafe(no_mangle)]
-            static $name: aya_ebpf::Global<u32> = aya_ebpf::Global::new(0);
+            pub(crate) static $name: aya_ebpf::Global<u32> = aya_ebpf::Global::new(0);
         )*
     };
 }
@@ -58,6 +61,8 @@ globals! {
     HAS_REASON
     // 1 where the kernel has the helper bpf_snprintf (5.13 and later).
     HAS_SNPRINTF
+    // 1 where the kernel does not run the program within itself on one CPU (6.1 and later).
+    NEVER_NESTED
     // Offsets in bytes; the fields are in exporter/src/kernel/btf/mod.rs.
     SKB_DEV SKB_SK SKB_IIF SKB_LEN
     DEV_IFINDEX DEV_NAME DEV_NET DEV_STATE DEV_FLAGS DEV_REG_STATE DEV_TX
@@ -174,10 +179,15 @@ fn count(ctx: &BtfTracePointContext, rx_sk: *const u8) {
     // the map is known.
     // SAFETY: the program never writes it; user space does, by one store, so a volatile load reads
     // the old or the new value.
-    if unsafe { (&raw const ACTIVE).read_volatile() } == 0 {
-        add(&DROPS_A, &key, bytes, name, sk);
+    let active = unsafe { (&raw const ACTIVE).read_volatile() };
+    let cell = cell::beside(active);
+    if cell::count(cell, &key, bytes) {
+        return;
+    }
+    if active == 0 {
+        add(&DROPS_A, &key, bytes, name, sk, cell);
     } else {
-        add(&DROPS_B, &key, bytes, name, sk);
+        add(&DROPS_B, &key, bytes, name, sk, cell);
     }
 }
 
@@ -262,9 +272,10 @@ fn add(
     bytes: u64,
     name: Option<[u64; 2]>,
     sk: *const u8,
+    cell: *mut Cell,
 ) {
-    if !add_to_existing(map, key, bytes) {
-        insert(map, key, bytes, name, sk);
+    if add_to_existing(map, key, bytes) || insert(map, key, bytes, name, sk) {
+        cell::take_over(cell, map, key);
     }
 }
 
@@ -300,7 +311,7 @@ unsafe fn atomic_add(counter: *mut u64, value: u64) {
     }
 }
 
-/// Off the hot path: the first drop of this key since the maps were swapped.
+/// Off the hot path: the first drop of this key since the maps were swapped. False if the map did not take it.
 #[inline(always)]
 fn insert(
     map: &PerCpuHashMap<DropKey, DropCount>,
@@ -308,7 +319,7 @@ fn insert(
     bytes: u64,
     name: Option<[u64; 2]>,
     sk: *const u8,
-) {
+) -> bool {
     if key.cgroup != 0 {
         cgroup::tell_path(key.cgroup, sk);
     }
@@ -328,10 +339,10 @@ fn insert(
     let cause = match map.insert(key, DropCount { packets: 1, bytes }, BPF_NOEXIST.into()) {
         Ok(()) => {
             name_function(key.location);
-            return;
+            return true;
         }
         // Another CPU was faster.
-        Err(EEXIST) if add_to_existing(map, key, bytes) => return,
+        Err(EEXIST) if add_to_existing(map, key, bytes) => return true,
         Err(E2BIG) => Unattributed::MapFull,
         Err(_) => Unattributed::Nested,
     };
@@ -339,6 +350,7 @@ fn insert(
         // SAFETY: as in `add_to_existing`.
         unsafe { atomic_add(packets, 1) };
     }
+    false
 }
 
 /// Has the kernel write down which function this place is in, unless it has done so since the names

@@ -178,7 +178,8 @@ pub fn two_cpus() -> [usize; 2] {
     [cpus[0], cpus[1]]
 }
 
-fn pin_to(cpu: usize) {
+/// Keeps the calling thread on this CPU.
+pub fn pin_to(cpu: usize) {
     let mut only = CpuSet::new();
     only.set(cpu);
     sched_setaffinity(None, &only)

@@ -9,6 +9,7 @@ mod bpftrace;
 mod contenders;
 mod events;
 mod fdinfo;
+mod flood;
 mod links;
 mod program;
 mod scenarios;

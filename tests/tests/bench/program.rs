@@ -3,8 +3,7 @@
 //!
 //! The kernel measures each run (`BPF_ENABLE_STATS`). Each program is attached alone, because the
 //! one that runs first pays the cache misses for the others, and all take turns over the same
-//! packets, so that a machine that slows down slows all of them. What is compared is the ratio
-//! within a round.
+//! packets, so that a machine that slows down slows all of them. What is compared is the best round of each.
 
 use aya::sys::{Stats, enable_stats};
 use netdrop_tests::Room;
@@ -16,12 +15,11 @@ use crate::{
 
 /// Turns that each program takes.
 const ROUNDS: usize = 7;
-/// How much more than a bare update the program may cost without a socket, at the median of the rounds. It is 1.0 to 1.2
-/// where the machine is quiet. Neighbours on the same caches make each miss dearer, and the program has some more than
-/// the update: that took it to 1.4 for minutes.
-const LIMIT: f64 = 1.5;
-/// How often it may be measured until it costs no more.
-const ATTEMPTS: usize = 4;
+/// What the program may cost at most, in bare updates of a per-CPU hash over the same packets, each at the best of its
+/// rounds: whoever else is at work on the same processors can only add to a cost.
+const LIMITS: [(Scenario, f64); 2] = [(Scenario::NoSocket, 0.9), (Scenario::TwoKeys, 1.3)];
+/// How often it may be measured until it costs no more: a machine can be disturbed for all of a measurement.
+const ATTEMPTS: usize = 2;
 
 /// What one contender cost in one round.
 struct Turn {
@@ -41,24 +39,24 @@ struct UserSpace {
 
 #[test]
 #[ignore = "needs root and the bench object: run by tests/run.sh bench"]
-fn the_program_costs_little_more_than_a_bare_update() {
+fn the_program_costs_less_than_a_bare_update() {
     let _room = Room::enter();
     let _stats = enable_stats(Stats::RunTime).unwrap();
     let bench = Bench::new();
-    // Whoever else is at work on the same processors can only add to a cost, and adds more to what uses more memory.
-    let mut ratios = Vec::new();
-    while ratios.len() < ATTEMPTS {
-        let ratio = ratio_to_a_bare_update(&bench);
-        if ratio <= LIMIT {
-            return;
-        }
-        ratios.push(ratio);
-    }
-    panic!("{ratios:.2?} times a bare update, and at most {LIMIT} is allowed");
+    let is_cheap = (0..ATTEMPTS).any(|_| {
+        let ratios = ratios_to_a_bare_update(&bench);
+        LIMITS
+            .iter()
+            .all(|(scenario, limit)| ratios[*scenario as usize] <= *limit)
+    });
+    assert!(
+        is_cheap,
+        "at most {LIMITS:?} times a bare update is allowed"
+    );
 }
 
-/// Without a socket, at the median of the rounds. Prints all that it measured.
-fn ratio_to_a_bare_update(bench: &Bench) -> f64 {
+/// At the best of the rounds, by scenario. Prints all that it measured.
+fn ratios_to_a_bare_update(bench: &Bench) -> [f64; Scenario::ALL.len()] {
     let mut programs = Programs::load();
     let rounds: Vec<Vec<Turn>> = (0..ROUNDS)
         .map(|_| {
@@ -69,16 +67,17 @@ fn ratio_to_a_bare_update(bench: &Bench) -> f64 {
         .collect();
 
     print_table(&rounds);
-    let index = |wanted| Contender::ALL.iter().position(|c| *c == wanted).unwrap();
-    let [bare, ours] = [Contender::BareUpdate, Contender::Netdrop].map(index);
-    let ratio = |scenario: usize| {
-        let ratio_in =
-            |round: &Vec<Turn>| round[ours].kernel[scenario] / round[bare].kernel[scenario];
-        median(rounds.iter().map(ratio_in))
+    let best = |wanted: Contender, scenario: Scenario| {
+        let at = Contender::ALL.iter().position(|c| *c == wanted).unwrap();
+        let costs = rounds
+            .iter()
+            .map(|round| round[at].kernel[scenario as usize]);
+        costs.min_by(f64::total_cmp).unwrap()
     };
-    let ratios = Scenario::ALL.map(|scenario| ratio(scenario as usize));
-    println!("netdrop-exporter beside a bare update, in the same round: {ratios:.2?}");
-    ratios[Scenario::NoSocket as usize]
+    let ratios = Scenario::ALL
+        .map(|scenario| best(Contender::Netdrop, scenario) / best(Contender::BareUpdate, scenario));
+    println!("netdrop-exporter beside a bare update, each at its best: {ratios:.2?}");
+    ratios
 }
 
 /// Attaches one contender, lets packets be dropped in every way, and detaches it.

@@ -26,6 +26,8 @@ const FAMILY: Family = Family::V4;
 pub(crate) enum Scenario {
     /// Frames that no protocol knows, on a device.
     NoSocket,
+    /// The same, and frames that another protocol refuses, in turns: two keys.
+    TwoKeys,
     /// Segments without any flag, for an established connection: `rx_sk`, and no reply.
     ReceivingSocket,
     /// Segments of an established connection, where the device has them already: `skb->sk`.
@@ -35,8 +37,9 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::NoSocket,
+        Self::TwoKeys,
         Self::ReceivingSocket,
         Self::SendingSocket,
         Self::NoDevice,
@@ -45,6 +48,7 @@ impl Scenario {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::NoSocket => "no socket",
+            Self::TwoKeys => "two keys in turns",
             Self::ReceivingSocket => "received, `ESTABLISHED`",
             Self::SendingSocket => "sent, `ESTABLISHED`",
             Self::NoDevice => "no device",
@@ -93,6 +97,7 @@ impl Bench {
     pub(crate) fn run(&self, scenario: Scenario) {
         match scenario {
             Scenario::NoSocket => assert_eq!(self.here.enter(|| self.flood.send()), PACKETS),
+            Scenario::TwoKeys => self.send_two_kinds(),
             Scenario::ReceivingSocket => {
                 on_one_cpu(|| (0..PACKETS).for_each(|_| self.drop_one()));
             }
@@ -104,6 +109,20 @@ impl Bench {
     /// Drops one packet.
     pub(crate) fn drop_one(&self) {
         self.wire.send(&self.refused_segment, 1);
+    }
+
+    /// Without a socket, in two functions.
+    fn send_two_kinds(&self) {
+        let known = Flood {
+            ethertype: Family::V6.ethertype(),
+            ..self.flood.clone()
+        };
+        let two = [self.flood.frame(), known.frame()];
+        let frames: Vec<_> = two.into_iter().cycle().take(PACKETS as usize).collect();
+        self.here.enter(|| {
+            send::pin_to(send::cpus()[0]);
+            send::send_frames(&self.flood.device, &frames);
+        });
     }
 
     /// Every byte makes the connection try again to send what it has.

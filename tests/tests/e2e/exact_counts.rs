@@ -92,11 +92,11 @@ fn two_hundred_scrapes_at_once_share_a_few_drains_and_each_has_every_drop_before
         assert_eq!(packets, Some(1_000.0));
         assert_eq!(metrics.success("drops"), Some(true));
     }
-    // A drain updates two maps: it swaps, and waits.
+    // A drain updates three maps: it swaps, waits, and clears the cells.
     let updates = calls
         .iter()
         .filter(|call| call.text.starts_with("BPF_MAP_UPDATE_ELEM"));
-    let drains = updates.count() / 2;
+    let drains = updates.count() / 3;
     assert!(
         (1..=CLIENTS / 4).contains(&drains),
         "{drains} drains for {CLIENTS} scrapes"

@@ -6,6 +6,7 @@
 )]
 
 mod cable;
+mod cells;
 mod churn;
 mod conservation;
 mod degraded;

@@ -2,15 +2,15 @@
 //!
 //! The program writes one of two maps. A drain makes it write the other one, waits until no CPU
 //! still runs with the old choice, and then reads and empties the old map, which nobody touches
-//! any more. What it reads are the drops since the last drain: there are no differences to keep,
+//! any more, with the cells that each CPU has in front of it. What it reads are the drops since the last drain: there are no differences to keep,
 //! nothing is evicted, and no read races with a write.
 
-use std::io;
+use std::{collections::HashMap, io};
 
 use anyhow::Context;
 
 use crate::{
-    abi::{CgroupPath, DeviceName, DropCount, DropKey, FunctionName, NameKey, Unattributed},
+    abi::{Cell, CgroupPath, DeviceName, DropCount, DropKey, FunctionName, NameKey, Unattributed},
     kernel::maps::{Array, GracePeriod, Hash, PerCpuArray, PerCpuHash},
 };
 
@@ -18,6 +18,8 @@ use crate::{
 pub struct Maps {
     /// `DROPS_A` and `DROPS_B`.
     pub drops: [PerCpuHash<DropKey, DropCount>; 2],
+    /// `CELLS`, one beside each map of drops.
+    pub cells: PerCpuArray<Cell>,
     /// `NAMES`.
     pub names: Hash<NameKey, DeviceName>,
     /// `FUNCTIONS`.
@@ -34,7 +36,7 @@ pub struct Maps {
 pub struct Drain {
     maps: Maps,
     active: usize,
-    /// The map that was swapped out may still hold elements, because a drain failed.
+    /// The map that was swapped out, or its cells, may still hold something, because a drain failed.
     unfinished: bool,
     grace_period: GracePeriod,
 }
@@ -156,24 +158,33 @@ impl Drain {
         read().context("read the unattributed packets")
     }
 
-    /// Reads the map that was swapped out, as soon as nobody writes it.
+    /// Reads the map that was swapped out and its cells, as soon as nobody writes them.
     fn finish(&mut self, drops: &mut Vec<(DropKey, DropCount)>) -> anyhow::Result<()> {
         self.grace_period
             .wait()
             .context("wait for the program to leave the map")?;
-        let map = &self.maps.drops[1 - self.active];
-        map.take_all(|key, per_cpu| drops.push((key, sum(per_cpu))))
-            .context("read the map of drops")?;
+        let old = 1 - self.active;
+        let cells = self.maps.cells.take(old as u32);
+        let mut from_cells = HashMap::<DropKey, DropCount>::new();
+        for cell in cells.context("read the cells")? {
+            if cell.count.packets > 0 {
+                add(from_cells.entry(cell.key).or_default(), &cell.count);
+            }
+        }
+        let read = self.maps.drops[old].take_all(|key, per_cpu| {
+            let mut count = from_cells.remove(&key).unwrap_or_default();
+            per_cpu.iter().for_each(|cpu| add(&mut count, cpu));
+            drops.push((key, count));
+        });
+        // The key of a cell is in the map, so this is for a map that was not read to its end.
+        drops.extend(from_cells);
+        read.context("read the map of drops")?;
         self.unfinished = false;
         Ok(())
     }
 }
 
-fn sum(per_cpu: &[DropCount]) -> DropCount {
-    per_cpu
-        .iter()
-        .fold(DropCount::default(), |sum, cpu| DropCount {
-            packets: sum.packets + cpu.packets,
-            bytes: sum.bytes + cpu.bytes,
-        })
+fn add(sum: &mut DropCount, count: &DropCount) {
+    sum.packets += count.packets;
+    sum.bytes += count.bytes;
 }

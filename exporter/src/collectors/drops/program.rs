@@ -17,7 +17,7 @@ use aya::{
 use super::{drain::Maps, sight::ReceivingSockets};
 use crate::{
     abi::{
-        ACTIVE_SECTION, CGROUPS, DROPS_A, DROPS_B, FUNCTIONS, NAMES, PROBE_RX_SK, PROGRAM,
+        ACTIVE_SECTION, CELLS, CGROUPS, DROPS_A, DROPS_B, FUNCTIONS, NAMES, PROBE_RX_SK, PROGRAM,
         PROGRAM_RX_SK, TRACEPOINT, UNATTRIBUTED,
     },
     kernel::{
@@ -47,6 +47,9 @@ pub struct Kernel {
     pub names_functions: bool,
     /// The same as `offsets` for cgroups, or why they cannot be read.
     pub cgroups: Result<Vec<(&'static str, u32)>, BtfError>,
+    /// Whether it skips a program that is hit again, by an interrupt, while it runs on that CPU (6.1
+    /// and later).
+    pub never_nests: bool,
 }
 
 impl Kernel {
@@ -65,6 +68,8 @@ impl Kernel {
             args,
             names_functions: btf::has_enumerator(btf, "bpf_func_id", "BPF_FUNC_snprintf")?,
             cgroups: btf::cgroup_globals(btf),
+            // Raw tracepoints call it since they skip (`__bpf_trace_run`, `kernel/trace/bpf_trace.c`).
+            never_nests: btf::has_function(btf, "bpf_prog_inc_misses_counter")?,
         })
     }
 }
@@ -151,10 +156,12 @@ fn try_attach(kernel: &Kernel, sizes: Sizes) -> anyhow::Result<(Attached, Maps)>
 fn load_maps(kernel: &Kernel, sizes: Sizes) -> anyhow::Result<Ebpf> {
     let has_reason = u32::from(kernel.args.reason.is_some());
     let has_snprintf = u32::from(kernel.names_functions);
+    let never_nested = u32::from(kernel.never_nests);
     let mut loader = EbpfLoader::new();
     // `true`: a name that the object lacks is an error, not ignored.
     loader.override_global("HAS_REASON", &has_reason, true);
     loader.override_global("HAS_SNPRINTF", &has_snprintf, true);
+    loader.override_global("NEVER_NESTED", &never_nested, true);
     for (name, offset) in &kernel.offsets {
         loader.override_global(name, offset, true);
     }
@@ -243,6 +250,7 @@ fn open_maps(ebpf: &Ebpf) -> anyhow::Result<Maps> {
     let drops = |name| open_map(ebpf, name, |fd| PerCpuHash::open(fd, cpus));
     Ok(Maps {
         drops: [drops(DROPS_A)?, drops(DROPS_B)?],
+        cells: open_map(ebpf, CELLS, |fd| PerCpuArray::open(fd, cpus))?,
         names: open_map(ebpf, NAMES, Hash::open)?,
         functions: open_map(ebpf, FUNCTIONS, Hash::open)?,
         cgroups: open_map(ebpf, CGROUPS, Hash::open)?,

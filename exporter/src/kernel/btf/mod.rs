@@ -219,6 +219,16 @@ pub fn has_enumerator(btf: &Btf, name: &str, enumerator: &str) -> Result<bool, B
     Ok(false)
 }
 
+/// Whether the kernel has a function of this name that others than its own file call.
+///
+/// # Errors
+///
+/// A type refers to something that does not exist.
+pub fn has_function(btf: &Btf, name: &str) -> Result<bool, BtfError> {
+    let named = btf.resolve_types_by_name(name)?;
+    Ok(named.iter().any(|ty| matches!(ty, Type::Func(_))))
+}
+
 /// The BPF program is 64-bit and reads the kernel's pointers as such.
 const POINTER: u32 = 8;
 

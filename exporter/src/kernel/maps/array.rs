@@ -30,7 +30,7 @@ impl<V: Plain> Array<V> {
     ///
     /// The map has no such element, or the system call failed.
     pub fn set(&self, index: u32, value: &V) -> io::Result<()> {
-        self.0.update(&index, value)
+        self.0.update(&index, std::slice::from_ref(value))
     }
 }
 
@@ -57,6 +57,17 @@ impl<V: Plain> PerCpuArray<V> {
     /// The map has no such element, or the system call failed.
     pub fn get(&self, index: u32) -> io::Result<Vec<V>> {
         self.0.lookup(&index)
+    }
+
+    /// Moves an element's values out of the map and leaves zeros. No program may write them meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get); the values are still there then.
+    pub fn take(&self, index: u32) -> io::Result<Vec<V>> {
+        let values = self.0.lookup(&index)?;
+        self.0.update(&index, &vec![V::default(); values.len()])?;
+        Ok(values)
     }
 }
 

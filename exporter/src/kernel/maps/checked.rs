@@ -123,16 +123,16 @@ impl<K: Plain, V: Plain> Checked<K, V> {
         Ok(values)
     }
 
-    /// Sets the value of this key, in a map with one value a key.
-    pub(super) fn update(&self, key: &K, value: &V) -> io::Result<()> {
-        assert_eq!(self.values_per_key(), 1);
+    /// Sets the values of this key: one, or for a per-CPU map one for each possible CPU.
+    pub(super) fn update(&self, key: &K, values: &[V]) -> io::Result<()> {
+        assert_eq!(self.values_per_key(), values.len());
         let mut attr = ElementAttr {
             map_fd: raw(&self.fd),
             key: address(key),
-            value: address(value),
+            value: values.as_ptr() as u64,
             ..ElementAttr::default()
         };
-        // SAFETY: as in `lookup`; the kernel reads one value.
+        // SAFETY: as in `lookup`; the kernel reads as many values as there are.
         unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
 

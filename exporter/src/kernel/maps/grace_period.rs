@@ -48,6 +48,6 @@ impl GracePeriod {
     pub fn wait(&self) -> io::Result<()> {
         // An open descriptor is never negative.
         let inner = self.inner.as_raw_fd().cast_unsigned();
-        self.map_of_maps.update(&0, &inner)
+        self.map_of_maps.update(&0, &[inner])
     }
 }

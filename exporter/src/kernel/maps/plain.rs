@@ -5,7 +5,7 @@
     reason = "a promise about types, on which the buffers of system calls rely"
 )]
 
-use crate::abi::{CgroupPath, DeviceName, DropCount, DropKey, FunctionName, NameKey};
+use crate::abi::{Cell, CgroupPath, DeviceName, DropCount, DropKey, FunctionName, NameKey};
 
 /// Types that the kernel may read and write byte for byte.
 ///
@@ -23,6 +23,8 @@ unsafe impl Plain for DropKey {}
 // SAFETY: as above.
 unsafe impl Plain for DropCount {}
 // SAFETY: as above.
+unsafe impl Plain for Cell {}
+// SAFETY: as above.
 unsafe impl Plain for NameKey {}
 // SAFETY: as above.
 unsafe impl Plain for CgroupPath {}
@@ -38,6 +40,7 @@ mod sizes {
 
     const _: () = assert!(size_of::<DropKey>() == 2 * 8 + 3 * 4 + 1 + 1 + 2);
     const _: () = assert!(size_of::<DropCount>() == 2 * 8);
+    const _: () = assert!(size_of::<Cell>() == size_of::<DropKey>() + size_of::<DropCount>() + 8);
     const _: () = assert!(size_of::<NameKey>() == 3 * 4);
     const _: () = assert!(size_of::<CgroupPath>() == 2 * 4 + PATH_LEN);
 }
