@@ -11,7 +11,7 @@ use netdrop_tests::packet::{ACK, Family};
 use netdrop_tests::scene::ANYWHERE;
 use netdrop_tests::tracefs::Drop;
 use netdrop_tests::watch::{assert_one, drops_where};
-use netdrop_tests::{Exporter, Room, Scene, wire};
+use netdrop_tests::{Exporter, Room, Scene, symbols, wire};
 
 #[test]
 #[ignore = "needs root and bpftool: run by tests/run.sh"]
@@ -23,6 +23,13 @@ fn fields_and_reasons_are_those_that_bpftool_reads() {
     for (field, (_, offset)) in btf::FIELDS.iter().zip(&offsets) {
         assert_eq!(Some(*offset), types.offset(field.path), "{}", field.path);
     }
+
+    // What the kernel can do for the program, beside its symbols.
+    let has_helper = btf::has_enumerator(&kernel, "bpf_func_id", "BPF_FUNC_snprintf").unwrap();
+    assert_eq!(has_helper, symbols::is_function("bpf_snprintf"));
+    let skips = "bpf_prog_inc_misses_counter";
+    let has_function = btf::has_function(&kernel, skips).unwrap();
+    assert_eq!(has_function, symbols::is_function(skips));
 
     let names = reasons::reason_names(&kernel);
     let core = types.enumerators(|name| name == "skb_drop_reason");
