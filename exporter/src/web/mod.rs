@@ -1,4 +1,4 @@
-//! The server of HTTP/1.1, also over TLS: metrics, health and a landing page.
+//! The server of HTTP/1.1, also over TLS: metrics, health and a page for people.
 //!
 //! Every wait on a client has a bound, because the exporter must answer on a bad day: a client that
 //! sends or reads slowly, or not at all, holds one of a limited number of connections for a limited
@@ -13,8 +13,8 @@ mod connections;
 mod encoding;
 mod gate;
 mod healthcheck;
-mod landing;
 mod listen;
+mod page;
 mod path;
 mod query;
 mod rate_limit;

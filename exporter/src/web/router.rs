@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, VARY,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
@@ -13,8 +14,8 @@ use tokio::time::Instant;
 
 use super::encoding::Coding;
 use super::path::{TelemetryPath, normalize};
-use super::scrape::{NoPage, Scraper, Wanted};
-use super::{landing, query};
+use super::scrape::{NoPage, Output, Scraper, Wanted};
+use super::{page, query};
 use crate::metrics::{Exposition, Selection, SelectionError};
 
 /// Liveness: the process answers.
@@ -32,7 +33,7 @@ pub(super) const SOON: Duration = Duration::from_secs(1);
 /// Everything that can be requested.
 pub(super) struct Router {
     telemetry_path: String,
-    landing: Bytes,
+    policy: HeaderValue,
     exposition: Arc<Exposition>,
     scraper: Scraper,
     /// One for each request for metrics that may be under way.
@@ -63,10 +64,13 @@ impl Router {
             0 => Semaphore::MAX_PERMITS,
             some => some as usize,
         };
+        let page = page::Page::new(&telemetry_path);
+        // Base64 and words.
+        let policy = HeaderValue::try_from(page::policy());
         Self {
-            landing: landing::page(&telemetry_path).into(),
+            policy: policy.unwrap_or(HeaderValue::from_static("default-src 'none'")),
             telemetry_path,
-            scraper: Scraper::start(Arc::clone(&exposition)),
+            scraper: Scraper::start(Arc::clone(&exposition), page),
             exposition,
             permits: Semaphore::new(permits),
         }
@@ -82,7 +86,7 @@ impl Router {
             Route::Metrics => self.metrics(&request).await,
             Route::Healthy => response(StatusCode::OK, TEXT, "netdrop-exporter is healthy\n"),
             Route::Ready => response(StatusCode::OK, TEXT, "netdrop-exporter is ready\n"),
-            Route::Landing => response(StatusCode::OK, HTML, self.landing.clone()),
+            Route::Landing => self.page(&request).await,
             Route::Moved(path) => moved(path, request.uri().query()),
         }
     }
@@ -111,15 +115,46 @@ impl Router {
     }
 
     async fn metrics<B>(&self, request: &Request<B>) -> Response<Bytes> {
-        let wanted = match self.wanted(request) {
-            Ok(wanted) => wanted,
-            Err(e) => return response(StatusCode::BAD_REQUEST, TEXT, format!("{e}\n")),
+        match self.selection(request) {
+            Ok(selection) => {
+                self.scraped(Output::Metrics(selection), METRICS, request)
+                    .await
+            }
+            Err(e) => response(StatusCode::BAD_REQUEST, TEXT, format!("{e}\n")),
+        }
+    }
+
+    async fn page<B>(&self, request: &Request<B>) -> Response<Bytes> {
+        let mut response = self.scraped(Output::People, HTML, request).await;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
+        for (name, value) in [
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (REFERRER_POLICY, "no-referrer"),
+            (CACHE_CONTROL, "no-store"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    async fn scraped<B>(
+        &self,
+        output: Output,
+        content_type: &'static str,
+        request: &Request<B>,
+    ) -> Response<Bytes> {
+        let coding = Coding::accepted_by(request.headers());
+        let timeout = query::scrape_timeout(request.headers());
+        let wanted = Wanted {
+            output,
+            coding,
+            deadline: timeout.map(|timeout| Instant::now() + timeout),
         };
         let Ok(_permit) = self.permits.try_acquire() else {
             let why = "too many requests at a time: see --web.max-requests\n";
             return later(StatusCode::SERVICE_UNAVAILABLE, why, SOON);
         };
-        let coding = wanted.coding;
         let body = match self.scraper.scrape(wanted).await {
             Ok(body) => body,
             Err(NoPage::TooLate) => {
@@ -131,7 +166,7 @@ impl Router {
                 return response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, why);
             }
         };
-        let mut response = response(StatusCode::OK, METRICS, body);
+        let mut response = response(StatusCode::OK, content_type, body);
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
         if coding == Coding::Gzip {
@@ -140,16 +175,9 @@ impl Router {
         response
     }
 
-    fn wanted<B>(&self, request: &Request<B>) -> Result<Wanted, SelectionError> {
+    fn selection<B>(&self, request: &Request<B>) -> Result<Selection, SelectionError> {
         let values = |name| query::values(request.uri().query(), name);
-        let selection =
-            Selection::new(&self.exposition, &values("collect[]"), &values("exclude[]"))?;
-        let timeout = query::scrape_timeout(request.headers());
-        Ok(Wanted {
-            selection,
-            coding: Coding::accepted_by(request.headers()),
-            deadline: timeout.map(|timeout| Instant::now() + timeout),
-        })
+        Selection::new(&self.exposition, &values("collect[]"), &values("exclude[]"))
     }
 }
 
