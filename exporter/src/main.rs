@@ -11,7 +11,7 @@ use netdrop_exporter::{
     cli::{Command, ServeArgs},
     collectors::optics,
     error::one_line,
-    kernel, logging,
+    heap, kernel, logging,
     metrics::{REVISION, VERSION},
     privileges::{self, Privileged},
     service, signals, snapshot,
@@ -97,6 +97,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = Arc::new(WebConfig::load(args.web_config.as_deref())?);
     hangups.reload(Arc::clone(&config));
     let collectors = opened.start(&unprivileged);
+    heap::trim_code();
     service::ready(&collectors.status());
     let pages = web::Pages {
         telemetry_path: &args.telemetry_path,

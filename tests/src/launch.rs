@@ -20,8 +20,8 @@ const BINARY: &str = concat!(
     "/../../target/release/netdrop-exporter"
 );
 
-/// What the exporter logs in front of each address that it listens on.
-const LISTENING: &str = "listening on http://";
+/// What the exporter logs in front of each address that it listens on, and the scheme.
+const LISTENING: &str = "listening on http";
 
 /// Becomes `nobody` (setpriv(1)).
 const AS_NOBODY: [&str; 4] = [
@@ -105,7 +105,7 @@ impl Launch {
         self
     }
 
-    /// Starts it and waits until `/-/ready` answers 200.
+    /// Starts it and waits until `/-/ready` answers 200, or that it wants TLS.
     pub fn start(mut self) -> Exporter {
         if !self
             .arguments
@@ -131,7 +131,10 @@ impl Launch {
             let answer = inside(namespace.as_ref(), || {
                 http::try_request(address, "GET", "/-/ready", &[])
             });
-            answer.ok().filter(|response| response.status == 200)
+            // With TLS it answers that it wants TLS.
+            answer
+                .ok()
+                .filter(|response| [200, 400].contains(&response.status))
         });
         Exporter {
             process,
@@ -238,6 +241,7 @@ fn listening_address(log: &str) -> Option<SocketAddr> {
     let (_, rest) = log.split_once(LISTENING)?;
     // A line still being written may end within the port.
     let (address, _) = rest.split_once('\n')?;
+    let (_, address) = address.split_once("://")?;
     address
         .split_whitespace()
         .next()?

@@ -28,6 +28,7 @@ pub mod monitor;
 pub mod netns;
 pub mod packet;
 pub mod pair;
+pub mod pki;
 pub mod privileges;
 pub mod process;
 pub mod prometheus;

@@ -29,6 +29,8 @@ pub struct Setup<'a> {
     pub rules: Vec<&'a Path>,
     /// Where its alerts go.
     pub alertmanager: Option<SocketAddr>,
+    /// More of each scrape config, in YAML, indented by two: how it connects.
+    pub connect: Option<&'a str>,
     /// Where it runs.
     pub namespace: Option<&'a Namespace>,
     /// The directory of its data; without one, an empty one of its own.
@@ -91,6 +93,7 @@ impl Default for Setup<'_> {
             ports: None,
             rules: Vec::new(),
             alertmanager: None,
+            connect: None,
             namespace: None,
             data: None,
             more_scrapes: String::new(),
@@ -211,6 +214,9 @@ impl Setup<'_> {
                 "- job_name: '{job}'\n  static_configs: [{{targets: ['{address}'], labels: {{instance: '{instance}'}}}}]"
             )
             .unwrap();
+            if let Some(lines) = self.connect {
+                writeln!(text, "{lines}").unwrap();
+            }
             text.push_str("  metric_relabel_configs:\n");
             if let Some(names) = self.leave_out {
                 let drop = format!("regex: '{names}', action: drop");

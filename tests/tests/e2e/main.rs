@@ -41,4 +41,5 @@ mod states_none;
 mod states_sent;
 mod storm;
 mod transitions;
+mod web;
 mod workloads;

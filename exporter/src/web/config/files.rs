@@ -43,6 +43,11 @@ impl Print {
         }
     }
 
+    /// The same file as it is now.
+    pub(super) fn again(&self) -> Self {
+        Self::of(&self.path)
+    }
+
     pub(super) fn has_changed(&self) -> bool {
         now(&self.path) != self.of
     }

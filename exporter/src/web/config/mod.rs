@@ -139,7 +139,7 @@ impl State {
         let next = self.next(path, &mut prints);
         // Of a file that does not even name others: those that were known go on being watched.
         if prints.len() == 1 {
-            prints.extend(self.prints.drain(..).skip(1));
+            prints.extend(self.prints.iter().skip(1).map(Print::again));
         }
         self.prints = prints;
         match next.with_context(|| context(path)) {

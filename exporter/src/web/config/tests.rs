@@ -359,6 +359,25 @@ async fn files_are_read_again_when_they_have_changed_and_broken_ones_change_noth
     assert!(!WebConfig::load(None).expect("no file").reload());
 }
 
+#[tokio::test(start_paused = true)]
+async fn broken_files_are_read_once_until_they_change() {
+    let files = Files::new();
+    let config = files.load(&tls("")).expect("good files");
+    let is_due = || config.lock().prints.iter().any(Print::has_changed);
+    assert!(!is_due());
+    // All at once, as a mounted secret changes.
+    for broken in ["junk", &tls("cert_fil: x"), &tls("max_version: TLS11")] {
+        files.write("cert.pem", "junk");
+        files.write("web.yml", broken);
+        assert!(is_due(), "{broken}");
+        advance(LOOK).await;
+        assert_eq!(config.current().generation, 0);
+        assert!(!is_due(), "{broken}");
+        files.write("cert.pem", &files.leaf.cert);
+        assert!(is_due(), "{broken}");
+    }
+}
+
 #[test]
 fn directories_are_those_named_and_those_behind_links() {
     let files = Files::new();

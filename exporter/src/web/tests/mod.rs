@@ -16,6 +16,7 @@ use crate::metrics::{Collector, family, sample};
 pub(super) mod certificates;
 mod clients;
 mod content;
+mod hostile;
 mod local;
 mod tls;
 
