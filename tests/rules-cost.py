@@ -205,7 +205,7 @@ def measure(options, directory):
         if failed:
             sys.exit("\n".join(failed))
         used = cpu_of(60 * options.rounds) / options.rounds - idle
-        # The first evaluation has no records to look back at.
+        # The first evaluations have few records to look back at.
         costs = sorted(sum(group["evaluationTime"] for group in groups) for groups in rounds[2:])
         median = costs[len(costs) // 2]
         recorded = json.load(urllib.request.urlopen(f"{api}/api/v1/query?query=count(%7B__name__%3D~%22.%2B%3A.%2B%22%7D)"))["data"]["result"]
