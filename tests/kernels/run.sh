@@ -86,7 +86,7 @@ build() {
 arm64_library() {
     local package=libstd-rust-web-dev version mirror suite
     version=$(dpkg-query --show --showformat '${Version}' $package)
-    # libstd-rust-web-dev | 1.96.0+dfsg1-1~deb12u2 | http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+    # libstd-rust-web-dev | 1.96.0+dfsg1-1~deb12u2 | MIRROR SUITE/main amd64 Packages
     read -r mirror suite < <(apt-cache madison $package | awk -v version="$version" '$3 == version { print $5, $6; exit }')
     rm -rf "$work/library-arm64"
     dpkg-deb --extract \
