@@ -65,8 +65,11 @@ fn the_helper_keeps_one_capability_and_the_exporter_none() {
         }
         assert!(helper.values("NoNewPrivs").iter().eq(["1"].iter()));
         assert!(helper.values("Seccomp").iter().eq(["2"].iter()));
-        let threads = Threads::of(exporter.pid());
-        assert!(threads.names().contains(&"optics"));
+        // A thread takes its name itself, once it runs.
+        let threads = poll_for("the thread of the collector", SOON, || {
+            let threads = Threads::of(exporter.pid());
+            threads.names().contains(&"optics").then_some(threads)
+        });
         for set in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
             assert_eq!(threads.capabilities(set), 0, "{set} of the exporter");
         }

@@ -233,5 +233,6 @@ fn modules_of_each_kind_say_what_they_say_to_ethtool() {
         value(&metrics, failures, &broken, &[("cause", "io")]),
         Some(1.0)
     );
+    wait_until("the log has it", SOON, || !exporter.complaints().is_empty());
     exporter.complained_once(&[&broken.name, "page 03h", "netdrop_testport"]);
 }
