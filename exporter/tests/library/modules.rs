@@ -295,6 +295,26 @@ fn what_cannot_be_believed_has_no_numbers() {
     page00[0] = 0x18;
     two.set(HalfPage::Page00, page00);
     assert_eq!(decode(&two), Err(Unreadable::TwoTypes(0x11, 0x18)));
+    // A module that says it is of another specification, with the memory of its own.
+    for (name, lie, why) in [
+        ("cmis-2", 0x11, Unreadable::WrongRevision(0x11, 0x51)),
+        ("sff8636-5", 0x18, Unreadable::WrongRevision(0x18, 7)),
+        ("cmis-2", 0x03, Unreadable::Corrupt),
+        ("sff8636-5", 0x03, Unreadable::Corrupt),
+        ("sff8472-1", 0x11, Unreadable::Corrupt),
+    ] {
+        let mut lying = dump(name);
+        for half in [HalfPage::Lower, HalfPage::Page00] {
+            let mut bytes = lying.raw(half).to_vec();
+            if bytes.is_empty() {
+                // A0h 128-255, of which anything can be.
+                bytes = vec![1; HALF];
+            }
+            bytes[0] = lie;
+            lying.set(half, bytes);
+        }
+        assert_eq!(decode(&lying), Err(why), "{name} as {lie:#04x}");
+    }
     let mut unknown = Pages::new();
     unknown.set(HalfPage::Lower, vec![0x06; HALF]);
     assert_eq!(decode(&unknown), Err(Unreadable::UnknownType(6)));
@@ -401,6 +421,13 @@ fn arb_pages() -> impl Strategy<Value = Pages> {
         for (half, mut bytes) in HalfPage::ALL.into_iter().zip(halves) {
             if matches!(half, HalfPage::Lower | HalfPage::Page00) && !bytes.is_empty() {
                 bytes[0] = kind;
+            }
+            // A revision that its kind can have.
+            if half == HalfPage::Lower && bytes.len() > 1 {
+                bytes[1] = match kind {
+                    0x0d | 0x11 => bytes[1] & 0x0f,
+                    _ => 0x30 | bytes[1] & 0x1f,
+                };
             }
             pages.set(half, bytes);
         }

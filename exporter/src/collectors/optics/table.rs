@@ -56,7 +56,9 @@ impl From<Unreadable> for Cause {
     fn from(why: Unreadable) -> Self {
         match why {
             Unreadable::Blank => Self::Blank,
-            Unreadable::UnknownType(_) | Unreadable::TwoTypes(..) => Self::UnknownType,
+            Unreadable::UnknownType(_)
+            | Unreadable::TwoTypes(..)
+            | Unreadable::WrongRevision(..) => Self::UnknownType,
             Unreadable::Corrupt => Self::Checksum,
         }
     }

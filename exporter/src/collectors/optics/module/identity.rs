@@ -41,6 +41,15 @@ pub(super) fn standard(pages: &Pages) -> Result<Standard, Unreadable> {
         0x80.. if matches!(lower.u8(1), Some(0x30..=0x5f)) => Standard::Cmis,
         _ => return Err(Unreadable::UnknownType(number)),
     };
+    let revision = lower.u8(1).unwrap_or_default();
+    let is_possible = match standard {
+        Standard::Sff8472 => true,
+        Standard::Sff8636 => revision < 0x10,
+        Standard::Cmis => revision >= 0x20,
+    };
+    if !is_possible {
+        return Err(Unreadable::WrongRevision(number, revision));
+    }
     // All but SFP modules say it twice.
     let second = pages.get(HalfPage::Page00).u8(0);
     match second {

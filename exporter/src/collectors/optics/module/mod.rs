@@ -154,6 +154,9 @@ pub enum Unreadable {
     /// It contradicts itself about its type.
     #[error("it says that it is of type {0:#04x} and of type {1:#04x}")]
     TwoTypes(u8, u8),
+    /// Its memory is laid out by another specification than its type's: each has revisions of its own.
+    #[error("its type {0:#04x} has no revision {1:#04x}")]
+    WrongRevision(u8, u8),
     /// Its checksums are wrong and its texts are none.
     #[error("its identity is corrupt: wrong checksums")]
     Corrupt,

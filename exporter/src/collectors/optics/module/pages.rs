@@ -215,6 +215,11 @@ impl<'a> Bytes<'a> {
             .all(|byte| matches!(byte, b' '..=b'~' | 0 | 0xff))
     }
 
+    /// Whether this is text, and not nothing but padding.
+    pub(super) fn is_name(self, at: usize, len: usize) -> bool {
+        self.is_text(at, len) && !self.text(at, len).is_empty()
+    }
+
     /// Whether the bytes from `first` on add up to the one behind them. Unknown if that is missing.
     pub(super) fn checksum(self, first: usize, sum: usize) -> Option<bool> {
         let covered = self.0.get(first..sum)?;

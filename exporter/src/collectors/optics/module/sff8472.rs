@@ -70,7 +70,7 @@ pub(super) fn decode(pages: &Pages) -> Result<Module, Unreadable> {
         a0.checksum(0, BASE_CHECKSUM),
         a0.checksum(64, EXTENDED_CHECKSUM),
     ];
-    if sums == [Some(false); 2] && !a0.is_text(VENDOR.0, VENDOR.1) {
+    if sums == [Some(false); 2] && !a0.is_name(VENDOR.0, VENDOR.1) {
         return Err(Unreadable::Corrupt);
     }
     for sum in sums {

@@ -72,7 +72,7 @@ pub(super) fn decode(pages: &Pages) -> Result<Module, Unreadable> {
         page00.checksum(0, BASE_CHECKSUM),
         page00.checksum(BASE_CHECKSUM + 1, EXTENDED_CHECKSUM),
     ];
-    if sums == [Some(false); 2] && !page00.is_text(VENDOR.0, VENDOR.1) {
+    if sums == [Some(false); 2] && !page00.is_name(VENDOR.0, VENDOR.1) {
         return Err(Unreadable::Corrupt);
     }
     for sum in sums {
