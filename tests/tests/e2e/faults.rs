@@ -95,7 +95,8 @@ impl Scene {
     }
 }
 
-/// One call of a drain. They come in this order: swap, wait, batches of drops, names, unattributed packets.
+/// One call of a drain. They come in this order: swap, wait, function names, cells (read and
+/// cleared), batches of drops, device names, paths of cgroups, unattributed packets.
 struct Step {
     number: usize,
     keys: Keys,
@@ -108,13 +109,17 @@ const FIRST_BATCH: &str = "BPF_MAP_LOOKUP_AND_DELETE_BATCH, {batch={in_batch=NUL
 const LATER_BATCH: &str = "BPF_MAP_LOOKUP_AND_DELETE_BATCH, {batch={in_batch=0x";
 const LOOKUP: &str = "BPF_MAP_LOOKUP_ELEM";
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 10] = [
     Step::new(1, Keys::Few, UPDATE),
     Step::new(2, Keys::Few, UPDATE),
-    Step::new(3, Keys::Many, FIRST_BATCH),
-    Step::new(4, Keys::Many, LATER_BATCH),
-    Step::new(4, Keys::Few, FIRST_BATCH),
-    Step::new(5, Keys::Few, LOOKUP),
+    Step::new(3, Keys::Few, FIRST_BATCH),
+    Step::new(4, Keys::Few, LOOKUP),
+    Step::new(5, Keys::Few, UPDATE),
+    Step::new(6, Keys::Many, FIRST_BATCH),
+    Step::new(7, Keys::Many, LATER_BATCH),
+    Step::new(7, Keys::Few, FIRST_BATCH),
+    Step::new(8, Keys::Few, FIRST_BATCH),
+    Step::new(9, Keys::Few, LOOKUP),
 ];
 
 impl Step {
@@ -171,6 +176,8 @@ fn a_drain_that_fails_at_any_step_loses_nothing_and_the_next_one_goes_on() {
     for step in [
         "swap the maps",
         "wait for the program",
+        "read the function names",
+        "read the cells",
         "read the map of drops",
     ] {
         scene.pair.exporter.wait_for_log(step);

@@ -77,16 +77,16 @@ impl Drain {
         })
     }
 
-    /// Moves all drops since the last drain into `drops`, in which no key is there twice unless a
-    /// drain before failed.
+    /// Moves all drops since the last drain into `drained`, with their functions. No key is there
+    /// twice unless a drain before failed.
     ///
     /// # Errors
     ///
-    /// A system call failed. What is in `drops` then has left the kernel and must be counted; the
+    /// A system call failed. What is in `drained` then has left the kernel and must be counted; the
     /// rest stays there for the next drain.
-    pub fn drops(&mut self, drops: &mut Vec<(DropKey, DropCount)>) -> anyhow::Result<()> {
+    pub fn drops(&mut self, drained: &mut Drained) -> anyhow::Result<()> {
         if self.unfinished {
-            self.finish(drops)?;
+            self.finish(drained)?;
         }
         let next = 1 - self.active;
         // Only the lowest byte differs between 0 and 1, so no CPU can see a mixture.
@@ -94,7 +94,7 @@ impl Drain {
         swapped.context("swap the maps of drops")?;
         self.active = next;
         self.unfinished = true;
-        self.finish(drops)
+        self.finish(drained)
     }
 
     /// Moves the device names that the program saw into `names`.
@@ -111,21 +111,6 @@ impl Drain {
             .names
             .take_all(|key, name| names.push((key, name)));
         read.context("read the device names")
-    }
-
-    /// Moves the function names that the program had the kernel write into `functions`.
-    ///
-    /// As with [`Drain::names`], the program goes on writing that map.
-    ///
-    /// # Errors
-    ///
-    /// As [`Drain::drops`].
-    pub fn functions(&mut self, functions: &mut Vec<(u64, FunctionName)>) -> anyhow::Result<()> {
-        let read = self
-            .maps
-            .functions
-            .take_all(|location, name| functions.push((location, name)));
-        read.context("read the function names")
     }
 
     /// Takes the paths of cgroups that the program saw, and gives each to `each`.
@@ -159,10 +144,17 @@ impl Drain {
     }
 
     /// Reads the map that was swapped out and its cells, as soon as nobody writes them.
-    fn finish(&mut self, drops: &mut Vec<(DropKey, DropCount)>) -> anyhow::Result<()> {
+    fn finish(&mut self, drained: &mut Drained) -> anyhow::Result<()> {
         self.grace_period
             .wait()
             .context("wait for the program to leave the map")?;
+        // Before the drops: if this fails, they wait in the kernel for their names. As with
+        // `names`, the program goes on writing that map.
+        let functions = self
+            .maps
+            .functions
+            .take_all(|location, name| drained.functions.push((location, name)));
+        functions.context("read the function names")?;
         let old = 1 - self.active;
         let cells = self.maps.cells.take(old as u32);
         let mut from_cells = HashMap::<DropKey, DropCount>::new();
@@ -174,10 +166,10 @@ impl Drain {
         let read = self.maps.drops[old].take_all(|key, per_cpu| {
             let mut count = from_cells.remove(&key).unwrap_or_default();
             per_cpu.iter().for_each(|cpu| add(&mut count, cpu));
-            drops.push((key, count));
+            drained.drops.push((key, count));
         });
         // The key of a cell is in the map, so this is for a map that was not read to its end.
-        drops.extend(from_cells);
+        drained.drops.extend(from_cells);
         read.context("read the map of drops")?;
         self.unfinished = false;
         Ok(())

@@ -218,9 +218,8 @@ impl State {
     fn drain(&mut self, procfs: &std::path::Path) -> anyhow::Result<()> {
         let mut drained = Drained::default();
         // Each step goes on where the one before failed: what has left the kernel must be counted.
-        let drops = self.drain.drops(&mut drained.drops);
+        let drops = self.drain.drops(&mut drained);
         let device_names = self.drain.names(&mut drained.device_names);
-        let functions = self.drain.functions(&mut drained.functions);
         let workloads = &mut self.resolver.workloads;
         let cgroups = self.drain.cgroups(|id, path| workloads.learn(id, path));
         let now = Instant::now();
@@ -243,7 +242,6 @@ impl State {
             .map(|read| self.run_stats = read);
         drops
             .and(device_names)
-            .and(functions)
             .and(cgroups)
             .and(unattributed)
             .and(run_stats)
