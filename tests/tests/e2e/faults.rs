@@ -190,7 +190,12 @@ fn calls_that_fail_now_and_then_under_a_flood_lose_nothing() {
     let _room = Room::enter();
     let mut scene = Scene::new();
     // Steps that share no factor with the number of a drain's calls, so that all of them have their turn.
-    for (error, every) in [("ENOMEM", 7), ("EINVAL", 11), ("ENOSPC", 5), ("EAGAIN", 13)] {
+    for (error, every) in [
+        ("ENOMEM", 13),
+        ("EINVAL", 20),
+        ("ENOSPC", 10),
+        ("EAGAIN", 23),
+    ] {
         let fault = Fault {
             call: "bpf",
             error,
