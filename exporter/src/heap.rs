@@ -5,10 +5,9 @@
     reason = "a call into the C library, and one about the program's own code"
 )]
 
-use std::env;
 use std::ptr::with_exposed_provenance_mut;
 
-use procfs::process::{MMPermissions, MMapPath, Process};
+use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 use rustix::mm::{Advice, madvise};
 
 /// Gives memory that was freed back to the system: parsing BTF takes tens of megabytes, once.
@@ -20,33 +19,30 @@ pub fn trim() {
     }
 }
 
-/// Unmaps the pages of the program's code, of which those that are still needed come back from the page
+/// Unmaps the pages of code and constants, of which those that are still needed come back from the page
 /// cache by themselves. What loads and parses is a good part of them, and runs once. Where procfs is not
 /// shown, they stay.
 pub fn trim_code() {
     let maps = Process::myself().and_then(|process| process.maps());
-    let (Ok(maps), Ok(program)) = (maps, env::current_exe()) else {
-        return;
-    };
-    let code = MMPermissions::READ | MMPermissions::EXECUTE | MMPermissions::PRIVATE;
-    for map in maps {
-        let is_own = matches!(&map.pathname, MMapPath::Path(path) if *path == program);
-        if !is_own || map.perms != code {
-            continue;
-        }
+    for map in maps.into_iter().flatten().filter(is_of_file_only) {
         let (begin, end) = map.address;
         // Linux has no addresses that do not fit.
         let (begin, len) = (begin as usize, (end - begin) as usize);
-        // SAFETY: nobody writes to this mapping, which is of a file and not writable, so the same bytes come
-        // back from the file at the next access (madvise(2), MADV_DONTNEED).
-        if let Err(e) = unsafe {
-            madvise(
-                with_exposed_provenance_mut(begin),
-                len,
-                Advice::LinuxDontNeed,
-            )
-        } {
+        let begin = with_exposed_provenance_mut(begin);
+        // SAFETY: nothing was ever written to this mapping, so the same bytes come back from the file at
+        // the next access (madvise(2), MADV_DONTNEED).
+        if let Err(e) = unsafe { madvise(begin, len, Advice::LinuxDontNeed) } {
             log::debug!("cannot unmap code: {e}");
         }
     }
+}
+
+/// Whether the mapping has nothing but what is in its file: code, which is position-independent, and the
+/// constants before it, which begin with the file's head. What the dynamic linker relocates comes after
+/// both (ld(1), `-z separate-code` and `-z relro`).
+fn is_of_file_only(map: &MemoryMap) -> bool {
+    let constants = MMPermissions::READ | MMPermissions::PRIVATE;
+    let code = constants | MMPermissions::EXECUTE;
+    let is_file = matches!(map.pathname, MMapPath::Path(_));
+    is_file && (map.perms == code || map.perms == constants && map.offset == 0)
 }
