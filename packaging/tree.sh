@@ -29,7 +29,7 @@ put "$manual/_$name" usr/share/zsh/site-functions/_$name
 put packaging/optics.conf usr/share/$name/optics.conf
 
 # Rules, runbooks and dashboards, without their tests, tools and pictures.
-find alerts dashboards -type f ! -path '*/tests/*' -regex '.*\.\(yml\|yaml\|json\|md\)' | sort | while read -r file; do
+find alerts dashboards -type f ! -path '*/tests/*' -regex '.*\.\(yml\|yaml\|json\|libsonnet\|md\)' | sort | while read -r file; do
     put "$file" "usr/share/$name/$file"
 done
 

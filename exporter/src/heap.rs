@@ -1,4 +1,5 @@
-//! Giving back memory that only the start needed: malloc_trim(3), madvise(2).
+//! Little memory: one arena (mallopt(3)), and what only the start needed is given back (malloc_trim(3),
+//! madvise(2)).
 
 #![expect(
     unsafe_code,
@@ -9,6 +10,16 @@ use std::ptr::with_exposed_provenance_mut;
 
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 use rustix::mm::{Advice, madvise};
+
+/// Has all threads share one arena of the allocator. By itself it makes one for each thread, and the few threads
+/// here wait most of the time. Must be called before there is a second thread.
+pub fn share_arena() {
+    // SAFETY: glibc's mallopt has no preconditions; a parameter that it does not know changes nothing.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
 
 /// Gives memory that was freed back to the system: parsing BTF takes tens of megabytes, once.
 pub fn trim() {

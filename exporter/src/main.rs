@@ -26,6 +26,7 @@ const BLOCKING_THREADS: usize = 1;
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    heap::share_arena();
     let command = Command::parse_or_exit();
     let _flush = match &command {
         Command::Serve(args) => logging::start(args.log_level, args.log_format),

@@ -81,11 +81,16 @@ async fn only_the_right_password_is_allowed() {
     assert_eq!(check(&users, lower).await, Verdict::Allowed);
 }
 
+/// Far more than a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[tokio::test]
 async fn unknown_users_cost_as_much_as_wrong_passwords_and_right_ones_cost_once() {
     let users = users(7);
+    let deadline = Instant::now() + PATIENCE;
     let mut shortest = [Duration::MAX; 3];
-    for _ in 0..5 {
+    // The shortest times come near what an attempt costs, however busy the machine is.
+    loop {
         let attempts = [
             basic(b"alice", b"wrong"),
             basic(b"nobody", b"wrong"),
@@ -96,11 +101,10 @@ async fn unknown_users_cost_as_much_as_wrong_passwords_and_right_ones_cost_once(
             check(&users, attempt).await;
             *shortest = begin.elapsed().min(*shortest);
         }
+        let [wrong, unknown, right] = shortest;
+        if unknown < wrong * 2 && wrong < unknown * 2 && right * 5 < wrong {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{shortest:?}");
     }
-    let [wrong, unknown, right] = shortest;
-    assert!(
-        unknown < wrong * 2 && wrong < unknown * 2,
-        "{unknown:?} {wrong:?}"
-    );
-    assert!(right * 5 < wrong, "{right:?} {wrong:?}");
 }
