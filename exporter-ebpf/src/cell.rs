@@ -66,6 +66,10 @@ pub(crate) fn count(cell: *mut Cell, key: &DropKey, bytes: u64) -> bool {
 /// Gives the cell to a key that is in the map, unless it was hit since it was last missed: two keys in turns
 /// do not take it from each other, which would cost a look-up each time.
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value, the key would be copied to the stack"
+)]
 pub(crate) fn take_over(cell: *mut Cell, map: &PerCpuHashMap<DropKey, DropCount>, key: &DropKey) {
     if cell.is_null() {
         return;

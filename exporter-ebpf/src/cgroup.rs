@@ -78,6 +78,10 @@ pub(crate) fn id_of_socket(sk: *const u8) -> u64 {
 /// Writes the path of the socket's cgroup into `CGROUPS`. A path that does not fit, or that an interrupt keeps
 /// from being put together, is missing there.
 #[inline(never)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value, the path would be copied to the stack, which has no room for it"
+)]
 pub(crate) fn tell_path(id: u64, sk: *const u8) {
     // A cgroup has a socket. The verifier does not know that.
     if sk.is_null() || CGROUPS.get_ptr(&id).is_some() {
