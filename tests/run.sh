@@ -205,7 +205,7 @@ end_to_end() {
         return 1
     fi
     # What needs modules runs on kernels that have them.
-    cargo_tests e2e "$@" --include-ignored --test-threads=1 --skip modules:: --skip ports::
+    cargo_tests e2e "$@" --include-ignored --test-threads=1 --skip cable:: --skip modules:: --skip ports::
 }
 
 lint_bpf() {
