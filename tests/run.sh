@@ -167,6 +167,8 @@ stage_dashboards() {
 
 stage_packages() {
     require_root
+    # First and at full speed: it holds the lock of the build directory, for which other stages wait.
+    cargo build --quiet --locked --package netdrop-exporter --example manual
     nice -n 19 packaging/build.sh
     tests/packages/contents.sh
     tests/packages/rpm.sh
