@@ -106,6 +106,7 @@ impl DropCollector {
         let (program, maps) = program::attach(&kernel, sizes)?;
         let drain = Drain::new(maps)?;
         let (functions, no_functions) = if kernel.names_functions {
+            tell_masked_symbols(&common.procfs);
             (Functions::Program(FunctionNames::default()), None)
         } else {
             match open_symbols(&common.procfs) {
@@ -254,6 +255,17 @@ fn ask_kernel(sysfs: &std::path::Path) -> anyhow::Result<(Kernel, Option<ReasonN
     let kernel = Kernel::from_btf(&btf)?;
     let reasons = kernel.args.reason.map(|_| reasons::reason_names(&btf));
     Ok((kernel, reasons))
+}
+
+/// Says that kallsyms is hidden, which whoever debugs this host should know, although it costs no name here.
+fn tell_masked_symbols(procfs: &std::path::Path) {
+    if let Err(masked @ NoSymbols::Masked) = Symbols::open(procfs) {
+        let path = procfs.join("kallsyms");
+        log::warn!(
+            "{}: {masked}; no function name is missing, since this kernel tells the BPF program",
+            path.display()
+        );
+    }
 }
 
 /// The error is what the log says about it.
