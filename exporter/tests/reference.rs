@@ -135,12 +135,17 @@ fn flags_tables(command: &Command) -> String {
     let mut others = command.get_subcommands().filter(|it| !it.is_hide_set());
     while let Some(other) = others.find(|other| other.get_name() != "serve") {
         let about = other.get_about().map(ToString::to_string);
+        let own = flags_table(other, &of_daemon);
+        // Every row of flags has a name; a command without any has no table.
+        if !own.contains("| `--") {
+            continue;
+        }
         write!(
             tables,
-            "\n`netdrop-exporter {}`: {}. Takes the flags of collectors and paths above, and:\n\n{}",
+            "\n`netdrop-exporter {}`: {}. Takes some of the flags above, and:\n\n{}",
             other.get_name(),
             about.unwrap_or_default(),
-            flags_table(other, &of_daemon)
+            own
         )
         .expect("memory");
     }

@@ -25,8 +25,8 @@ pub struct Flags {
     pub settle: Duration,
 
     /// Page only for links whose whole name matches this regular expression; the others get
-    /// `watch="ticket"` instead of `watch="page"`. Paravirtual ports, which page when they stay down,
-    /// get `watch="none"`.
+    /// `watch="ticket"` instead of `watch="page"`. Excluded paravirtual ports get `watch="none"`, because
+    /// with `ticket` they would still page when they stay down.
     #[arg(
         long = "collector.link.page-include",
         value_name = "REGEX",
