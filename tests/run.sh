@@ -14,13 +14,13 @@ cd "$(dirname "$0")/.."
 # they start. A stage that takes three times as long hangs, and is ended.
 stages=(
     'tools      | 220 |             | installs what the other stages need; does nothing when all is there'
-    'packages   | 950 | tools       | both packages, the images and the manifests: built from source, looked into, installed'
-    'alerts     | 200 | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
+    'packages   | 1270| tools       | both packages, the images and the manifests: built from source, looked into, installed'
+    'alerts     | 240 | tools       | the rules, their unit tests and the routes, on Prometheus 2.42, 2.53 and the newest of Debian'
     'format     | 5   | tools       | cargo fmt --check; every link in a document leads somewhere'
     'clippy     | 250 |             | lints of the workspace, and of the BPF program for its own target'
-    'unit       | 60  |             | unit tests; needs no root'
-    'crate      | 30  |             | the BPF object is taken with its own sources only; the packaged crate installs without them'
-    'build      | 100 |             | release binary, with the committed BPF object'
+    'unit       | 150 |             | unit tests; needs no root'
+    'crate      | 60  |             | the BPF object is taken with its own sources only; the packaged crate installs without them'
+    'build      | 150 |             | release binary, with the committed BPF object'
     'pages      | 300 | tools build | the incident, flaps and a healthy host, from a link to a pager; mostly waits'
     'bpf        | 70  | tools       | the committed BPF object is what its sources give'
     'reasons    | 20  | tools       | the table of drop reasons has all that this kernel and the newest of Debian know'
@@ -28,7 +28,7 @@ stages=(
     'dashboards | 140 | tools build | dashboards: their rules and types, on live data, with a thousand hosts, as pictures'
     'bench      | 100 | tools build | what a drop costs in the kernel and a scrape of 500 links, beside others'
     'again      | 1150| packages    | a second build of the packages, elsewhere, gives the same bytes'
-    'kernels    | 900 | tools       | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
+    'kernels    | 1230| tools       | the exporter on other kernels, from 5.10 to the newest of Debian, in QEMU'
     'vm         | 340 | packages    | the package on a Debian with systemd, in an emulated machine whose cable is pulled'
 )
 
