@@ -9,6 +9,7 @@ mod link_carrier;
 mod link_messages;
 mod link_table;
 mod modules;
+mod modules_damaged;
 mod port_messages;
 mod proc;
 mod series;

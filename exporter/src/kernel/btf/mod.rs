@@ -10,9 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use btf_rs::{Backend, Btf, BtfType, Member, Type};
+use btf_rs::{Backend, Btf, Type};
 
 use super::masked;
+use lookup::{MAX_DEPTH, find_field, size_in_bits, strip};
 
 pub use cgroups::cgroup_globals;
 
@@ -20,6 +21,7 @@ mod cgroups;
 pub mod check;
 #[cfg(test)]
 pub(in crate::kernel) mod fixtures;
+mod lookup;
 #[cfg(test)]
 mod tests;
 
@@ -232,31 +234,8 @@ pub fn has_function(btf: &Btf, name: &str) -> Result<bool, BtfError> {
 /// The BPF program is 64-bit and reads the kernel's pointers as such.
 const POINTER: u32 = 8;
 
-/// How deep anonymous structs nest, and typedefs and qualifiers: 4 and 3 here, up to 7.2. A bound,
-/// because broken BTF may refer to itself.
-const MAX_DEPTH: usize = 8;
-
-/// How many members are looked at for one field: 150 here, up to 7.2. A bound, because an anonymous
-/// struct of broken BTF may have itself as a member, many times.
-const MAX_MEMBERS: usize = 10_000;
-
 const fn field(global: &'static str, path: &'static str, size: u32) -> Field {
     Field { global, path, size }
-}
-
-/// A member, and where it is from the start of the struct that was searched.
-struct Found {
-    bit_offset: u64,
-    member: Member,
-}
-
-impl Found {
-    /// The declared width of a bitfield; `None` for other members.
-    fn bitfield_bits(&self) -> Option<u64> {
-        let bits = self.member.bitfield_size()?;
-        // In a struct that has bitfields, width 0 means that this member is none.
-        (bits != 0).then_some(u64::from(bits))
-    }
 }
 
 fn offset(btf: &Btf, field: &Field) -> Result<u32, BtfError> {
@@ -278,105 +257,6 @@ fn offset(btf: &Btf, field: &Field) -> Result<u32, BtfError> {
         Some(_) => u32::try_from(found.bit_offset / 8).map_err(|_e| BtfError::NoField { path }),
         None => Err(BtfError::NoField { path }),
     }
-}
-
-/// Resolves `struct.member.member...` in the first struct of that name which has it all: kernels
-/// have private structs that share a name with a public one.
-fn find_field(btf: &Btf, path: &str) -> Result<Option<Found>, BtfError> {
-    let mut names = path.split('.');
-    let structs = btf.resolve_types_by_name(names.next().unwrap_or_default())?;
-    let mut members = MAX_MEMBERS;
-    for candidate in structs {
-        if let Some(found) = find_path(btf, candidate, names.clone(), &mut members)? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
-}
-
-fn find_path<'a>(
-    btf: &Btf,
-    root: Type,
-    names: impl Iterator<Item = &'a str>,
-    members: &mut usize,
-) -> Result<Option<Found>, BtfError> {
-    let mut at: Option<Found> = None;
-    for name in names {
-        let (ty, base) = match &at {
-            None => (root.clone(), 0),
-            Some(outer) => (btf.resolve_chained_type(&outer.member)?, outer.bit_offset),
-        };
-        at = find_member(btf, ty, name, base, MAX_DEPTH, members)?;
-        if at.is_none() {
-            break;
-        }
-    }
-    Ok(at)
-}
-
-/// Looks for member `name`, also in the anonymous structs and unions among the members. They nest up
-/// to `depth`, and all together have no more `members` than that.
-fn find_member(
-    btf: &Btf,
-    ty: Type,
-    name: &str,
-    base: u64,
-    depth: usize,
-    members: &mut usize,
-) -> Result<Option<Found>, BtfError> {
-    let (Type::Struct(outer) | Type::Union(outer)) = strip(btf, ty)? else {
-        return Ok(None);
-    };
-    for member in outer.members {
-        let Some(left) = members.checked_sub(1) else {
-            break;
-        };
-        *members = left;
-        let bit_offset = base + u64::from(member.bit_offset());
-        let member_name = btf.resolve_name(&member)?;
-        if member_name == name {
-            return Ok(Some(Found { bit_offset, member }));
-        }
-        if member_name.is_empty() && depth > 0 {
-            let inner = btf.resolve_chained_type(&member)?;
-            if let Some(found) = find_member(btf, inner, name, bit_offset, depth - 1, members)? {
-                return Ok(Some(found));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// The type behind typedefs and qualifiers.
-fn strip(btf: &Btf, mut ty: Type) -> Result<Type, BtfError> {
-    for _ in 0..MAX_DEPTH {
-        let inner: &dyn BtfType = match &ty {
-            Type::Typedef(t) => t,
-            Type::Const(t) | Type::Volatile(t) | Type::Restrict(t) => t,
-            Type::TypeTag(t) => t,
-            _ => return Ok(ty),
-        };
-        ty = btf.resolve_chained_type(inner)?;
-    }
-    Ok(Type::Void)
-}
-
-/// `None` for what has no size: void, functions, forward declarations.
-fn size_in_bits(btf: &Btf, ty: Type, depth: usize) -> Result<Option<u64>, BtfError> {
-    let bytes = match strip(btf, ty)? {
-        Type::Int(t) => t.size() as u64,
-        Type::Float(t) => t.size() as u64,
-        Type::Enum(t) => t.size() as u64,
-        Type::Enum64(t) => t.size() as u64,
-        Type::Struct(t) | Type::Union(t) => t.size() as u64,
-        Type::Ptr(_) => u64::from(POINTER),
-        Type::Array(t) if depth > 0 => {
-            let element = size_in_bits(btf, btf.resolve_chained_type(&t)?, depth - 1)?;
-            return Ok(element.and_then(|bits| bits.checked_mul(t.len() as u64)));
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(bytes * 8))
 }
 
 /// What an argument of the tracepoint can be, as far as it matters here.
