@@ -11,13 +11,20 @@ use crate::kernel::reasons::{Category, category, meaning};
 
 mod families;
 
-use families::{Families, count, label, value};
+use families::Earlier;
+pub(crate) use families::{Families, count, died_of_links, label, value};
 
 const DROPPED: &str = "netdrop_dropped_packets_total";
 const BY_CATEGORY: &str = "netdrop_category_dropped_packets_total";
 const LINK_DOWN: &str = "netdrop_link_down_dropped_packets_total";
 const UNATTRIBUTED: &str = "netdrop_unattributed_packets_total";
 const TRANSITIONS: &str = "netdrop_link_transitions_total";
+
+/// The label `netns` of the exporter's own network namespace, the only one whose links it knows.
+pub(crate) const HOST: &str = "host";
+
+/// What a drop means that died of its link, whatever its reason.
+pub(crate) const THE_LINK_WAS_DOWN: &str = "the link was down";
 
 /// What happened between two scrapes. As JSON these names are stable.
 #[derive(Debug, Serialize)]
@@ -95,7 +102,8 @@ pub struct DropReport {
 impl Report {
     /// What happened between two scrapes, which were `elapsed` apart.
     pub fn between(before: &[MetricFamily], after: &[MetricFamily], elapsed: Duration) -> Self {
-        let (before, after) = (Families(before), Families(after));
+        let counters = [DROPPED, BY_CATEGORY, LINK_DOWN, UNATTRIBUTED, TRANSITIONS];
+        let (before, after) = (&Earlier::of(Families(before), &counters), Families(after));
         let seconds = elapsed.as_secs_f64();
         Self {
             seconds,
@@ -104,14 +112,14 @@ impl Report {
             categories: categories(before, after),
             unattributed: after
                 .samples(UNATTRIBUTED)
-                .map(|sample| after.growth(before, UNATTRIBUTED, sample))
+                .map(|sample| before.growth(UNATTRIBUTED, sample))
                 .sum(),
             failed_collectors: failed_collectors(after),
         }
     }
 }
 
-fn links(before: Families<'_>, after: Families<'_>) -> Vec<LinkReport> {
+fn links(before: &Earlier<'_>, after: Families<'_>) -> Vec<LinkReport> {
     let mut links: Vec<_> = after
         .samples("netdrop_link_info")
         .filter_map(|info| {
@@ -122,7 +130,7 @@ fn links(before: Families<'_>, after: Families<'_>) -> Vec<LinkReport> {
                 (true, false) => LinkState::NoCarrier,
                 (true, true) => LinkState::Up,
             };
-            let carrier_losses = of_link(before, after, TRANSITIONS, device, "carrier_down");
+            let carrier_losses = carrier_losses(before, after, device);
             let lost_packets = lost_packets(before, after, device);
             let needs_a_look =
                 state == LinkState::NoCarrier || carrier_losses > 0 || lost_packets > 0;
@@ -148,26 +156,19 @@ fn links(before: Families<'_>, after: Families<'_>) -> Vec<LinkReport> {
     links
 }
 
-/// How much the series of a transition of a device has grown.
-fn of_link(
-    before: Families<'_>,
-    after: Families<'_>,
-    name: &str,
-    device: &str,
-    transition: &str,
-) -> u64 {
+fn carrier_losses(before: &Earlier<'_>, after: Families<'_>, device: &str) -> u64 {
     after
-        .samples(name)
-        .filter(|s| label(s, "device") == device && label(s, "transition") == transition)
-        .map(|s| after.growth(before, name, s))
+        .samples(TRANSITIONS)
+        .filter(|s| label(s, "device") == device && label(s, "transition") == "carrier_down")
+        .map(|sample| before.growth(TRANSITIONS, sample))
         .sum()
 }
 
-fn lost_packets(before: Families<'_>, after: Families<'_>, device: &str) -> u64 {
+fn lost_packets(before: &Earlier<'_>, after: Families<'_>, device: &str) -> u64 {
     after
         .samples(LINK_DOWN)
         .filter(|sample| label(sample, "device") == device)
-        .map(|sample| after.growth(before, LINK_DOWN, sample))
+        .map(|sample| before.growth(LINK_DOWN, sample))
         .sum()
 }
 
@@ -189,11 +190,11 @@ fn down_reason(after: Families<'_>, device: &str) -> String {
     parts.join(", ").replace('_', " ")
 }
 
-fn drops(before: Families<'_>, after: Families<'_>, seconds: f64) -> Vec<DropReport> {
+fn drops(before: &Earlier<'_>, after: Families<'_>, seconds: f64) -> Vec<DropReport> {
     let mut drops: Vec<_> = after
         .samples(DROPPED)
         .filter_map(|sample| {
-            let packets = after.growth(before, DROPPED, sample);
+            let packets = before.growth(DROPPED, sample);
             (packets > 0).then(|| DropReport {
                 reason: label(sample, "reason").to_owned(),
                 category: category(label(sample, "reason")).as_str(),
@@ -212,38 +213,35 @@ fn drops(before: Families<'_>, after: Families<'_>, seconds: f64) -> Vec<DropRep
     drops
 }
 
-/// The metrics say how many packets of a device and state died of the link, not of which reason: only where all of
-/// them did, the link is what each of them died of.
-fn blame_links(before: Families<'_>, after: Families<'_>, drops: &mut [DropReport]) {
-    let mut by_link: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for sample in after.samples(LINK_DOWN) {
+fn blame_links(before: &Earlier<'_>, after: Families<'_>, drops: &mut [DropReport]) {
+    let while_down = after.samples(LINK_DOWN).map(|sample| {
         let key = (label(sample, "device"), label(sample, "state"));
-        *by_link.entry(key).or_default() += after.growth(before, LINK_DOWN, sample);
-    }
-    for ((device, state), died_of_link) in by_link {
-        let is_of_link = |drop: &DropReport| {
-            drop.netns == "host" && drop.device == device && drop.state == state
-        };
-        let all: u64 = drops
-            .iter()
-            .filter(|d| is_of_link(d))
-            .map(|d| d.packets)
-            .sum();
-        if died_of_link > 0 && died_of_link == all {
-            for drop in drops.iter_mut().filter(|drop| is_of_link(drop)) {
-                drop.category = Category::Link.as_str();
-                drop.meaning = "the link was down";
-            }
+        (key, before.growth(LINK_DOWN, sample))
+    });
+    let key =
+        |drop: &DropReport| (drop.netns == HOST).then(|| (drop.device.clone(), drop.state.clone()));
+    let dropped: Vec<_> = drops
+        .iter()
+        .filter_map(|d| Some((key(d)?, d.packets)))
+        .collect();
+    let dropped = dropped
+        .iter()
+        .map(|((device, state), packets)| ((&**device, &**state), *packets));
+    let died = died_of_links(while_down, dropped);
+    for drop in drops {
+        if drop.netns == HOST && died.contains(&(&*drop.device, &*drop.state)) {
+            drop.category = Category::Link.as_str();
+            drop.meaning = THE_LINK_WAS_DOWN;
         }
     }
 }
 
-fn categories(before: Families<'_>, after: Families<'_>) -> BTreeMap<&'static str, u64> {
+fn categories(before: &Earlier<'_>, after: Families<'_>) -> BTreeMap<&'static str, u64> {
     after
         .samples(BY_CATEGORY)
         .filter_map(|sample| {
             let category: Category = label(sample, "category").parse().ok()?;
-            let packets = after.growth(before, BY_CATEGORY, sample);
+            let packets = before.growth(BY_CATEGORY, sample);
             (packets > 0).then_some((category.as_str(), packets))
         })
         .collect()

@@ -18,7 +18,6 @@ use base64::engine::general_purpose::STANDARD;
 use prometheus::proto::MetricFamily;
 use ring::digest::{SHA256, digest};
 
-use crate::kernel::reasons;
 use crate::metrics::{REVISION, VERSION};
 use html::{Text, ago, grouped};
 use view::{Drops, Link, State, View};
@@ -249,7 +248,6 @@ fn count(number: f64, what: &str) -> String {
 
 fn write_series(to: &mut String, drops: &Drops, rate: Option<f64>) -> fmt::Result {
     let reason = drops.label("reason");
-    let meaning = reasons::meaning(reason);
     let own = ["reason", "device"];
     let others: Vec<_> = drops
         .labels
@@ -269,7 +267,7 @@ fn write_series(to: &mut String, drops: &Drops, rate: Option<f64>) -> fmt::Resul
          <td data-is=\"Packets\" class=\"n\">{}</td><td data-is=\"Rate\" class=\"n\">{rate}</td></tr>",
         Text(reason),
         drops.category,
-        Text(meaning),
+        Text(drops.meaning),
         Text(drops.label("device")),
         Text(&others.join(", ")),
         grouped(drops.packets)

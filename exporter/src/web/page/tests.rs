@@ -1,3 +1,4 @@
+use crate::kernel::reasons;
 use crate::metrics::{counter, gauge, sample};
 
 use super::*;
@@ -83,6 +84,51 @@ fn links_that_are_down_or_flapped_come_first_and_say_why_and_what_was_lost() {
         position(&page, text);
     }
     assert!(!page.contains("foreign"));
+}
+
+#[test]
+fn a_queue_is_not_blamed_for_what_died_of_the_link() {
+    let labels = |state| {
+        [
+            ("reason", "QDISC_DROP"),
+            ("device", "eth0"),
+            ("state", state),
+            ("function", "f"),
+            ("netns", "host"),
+        ]
+    };
+    let while_down = |state| [("device", "eth0"), ("link", "no_carrier"), ("state", state)];
+    let families = [
+        counter(
+            "netdrop_dropped_packets_total",
+            "",
+            [
+                sample(&labels("SYN_SENT"), 3.0),
+                sample(&labels("ESTABLISHED"), 5.0),
+            ],
+        ),
+        // Two of the five died before the link did.
+        counter(
+            "netdrop_link_down_dropped_packets_total",
+            "",
+            [
+                sample(&while_down("SYN_SENT"), 3.0),
+                sample(&while_down("ESTABLISHED"), 3.0),
+            ],
+        ),
+    ];
+    let view = View::of(&families);
+    let categories: Vec<_> = view
+        .drops
+        .iter()
+        .map(|d| (d.label("state"), d.category))
+        .collect();
+    assert_eq!(
+        categories,
+        [("SYN_SENT", "link"), ("ESTABLISHED", "congestion")]
+    );
+    let page = Page::new("/metrics").render(&families);
+    position(&page, "the link was down");
 }
 
 #[test]

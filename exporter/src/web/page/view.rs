@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::{Metric, MetricFamily};
 
-use crate::kernel::reasons;
+use crate::kernel::reasons::{self, Category};
+use crate::report::{Families, HOST, THE_LINK_WAS_DOWN, count, died_of_links, label, value};
 
 /// All of the page.
 #[derive(Debug, Default)]
@@ -53,6 +54,8 @@ pub(super) struct Drops {
     /// Of the series: name and value of each label.
     pub(super) labels: BTreeMap<String, String>,
     pub(super) category: &'static str,
+    /// What that means, in half a sentence; empty if nobody knows.
+    pub(super) meaning: &'static str,
     pub(super) packets: f64,
 }
 
@@ -93,8 +96,32 @@ impl View {
             .filter(Link::is_known)
             .collect();
         view.links.sort_by_key(Link::rank);
+        blame_links(families, &mut view.drops);
         view.collectors.sort_by(|a, b| a.name.cmp(&b.name));
         view
+    }
+}
+
+/// A queue that dropped a packet because its link was down was not full.
+fn blame_links(families: &[MetricFamily], drops: &mut [Drops]) {
+    let families = Families(families);
+    let key = |sample| (label(sample, "device"), label(sample, "state"));
+    let died = died_of_links(
+        families
+            .samples("netdrop_link_down_dropped_packets_total")
+            .map(|sample| (key(sample), count(sample))),
+        families
+            .samples("netdrop_dropped_packets_total")
+            .filter(|sample| label(sample, "netns") == HOST)
+            .map(|sample| (key(sample), count(sample))),
+    );
+    for drops in drops {
+        let is_of_link = drops.label("netns") == HOST
+            && died.contains(&(drops.label("device"), drops.label("state")));
+        if is_of_link {
+            drops.category = Category::Link.as_str();
+            drops.meaning = THE_LINK_WAS_DOWN;
+        }
     }
 }
 
@@ -167,6 +194,7 @@ impl Drops {
                 .map(|pair| (pair.name().to_owned(), pair.value().to_owned()))
                 .collect(),
             category: reasons::category(reason).as_str(),
+            meaning: reasons::meaning(reason),
             packets: value(metric),
         }
     }
@@ -174,14 +202,4 @@ impl Drops {
     pub(super) fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
     }
-}
-
-fn label<'a>(metric: &'a Metric, name: &str) -> &'a str {
-    let pair = metric.get_label().iter().find(|pair| pair.name() == name);
-    pair.map_or("", |pair| pair.value())
-}
-
-/// Of a counter or gauge: both have it (`metrics::sample`).
-fn value(metric: &Metric) -> f64 {
-    metric.get_gauge().get_value()
 }
